@@ -1,11 +1,11 @@
-//! `compat` tells whether an application or a container image will run on a machine, and why not,
-//! from a few kilobytes in a registry and before anything large is pulled.
+//! `compat` reports whether an application or a container image will run on a machine, and why not. A few
+//! kilobytes from a registry are enough, so nothing large is pulled.
 //!
-//! This package is the command line ([`cli`]) and what it does ([`app`]). The work is done by the crates below it (see
-//! `docs/architecture.md`): [`compat_loader`] decides, [`compat_oci`] and [`compat_image`] read registries
-//! and images, [`compat_mirror`] runs commands and records them, [`compat_trace`] reads recordings.
+//! This package contains the command line ([`cli`]) and the subcommands behind it ([`app`]). The crates below it
+//! do the work (see `docs/architecture.md`): [`compat_loader`] decides, [`compat_oci`] and [`compat_image`] read
+//! registries and images, [`compat_mirror`] runs commands and records them, [`compat_trace`] reads recordings.
 //!
-//! A service uses [`app`] as the command line does:
+//! A service uses [`app`] in the same way as the command line:
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The `compat` program: everything it does is in the library's [`compat::cli`].
+//! The `compat` program. All its code is in [`compat::cli`].
 
 use std::process::ExitCode;
 

@@ -191,7 +191,7 @@ fn action_verdict(workspace: &Workspace) {
     assert_eq!(on_host("incompatible").succeeded().outputs["verdict"], "undecided");
     let strict = on_host("undecided");
     assert_eq!(strict.outputs["verdict"], "undecided");
-    strict.failed.expect("the job fails").exits(3).says("nothing is known of the drivers");
+    strict.failed.expect("the job fails").exits(3).says("the drivers of the host are not known");
     // Only the verdict counts: an undecided result passes if only "incompatible" fails the job.
     let check = |fail_on: &str| {
         let run = workspace.compat([""; 0]).called(file("examples/ci/check")).env("COMPAT", BINARY);
@@ -320,7 +320,9 @@ fn gitlab_verdict(workspace: &Workspace) {
         };
         job(&[]).exits(0);
         job(&[("CHECK", "incompatible"), ("ALL", "true")]).exits(1).says("NVIDIA");
-        job(&[("CHECK", "incompatible"), ("HOST", &host)]).exits(0).says("nothing is known of the drivers");
+        job(&[("CHECK", "incompatible"), ("HOST", &host)])
+            .exits(0)
+            .says("the drivers of the host are not known");
         job(&[("CHECK", "undecided"), ("HOST", &host)]).exits(3);
         job(&[("EXECUTABLE", "/absent")]).exits(3).says("/absent");
     }

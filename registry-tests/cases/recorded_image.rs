@@ -412,7 +412,7 @@ fn several(workspace: &Workspace) {
     assert_eq!((&program["path"], &document["recorded"]["otherFiles"]), (&"app".into(), &1.into()));
     workspace.compat(["validate", "1.json"]).ok();
     let report = workspace.compat(["check", "1.json"]).run().exits(3);
-    report.says("app loaded /none/c.so in 1 of 3 recorded runs, which is not here");
+    report.says("app loaded /none/c.so in 1 of 3 recorded runs, but this host lacks it");
     // Without a path the subject is the executed program, and its plugins are required from the host.
     workspace.compat(["gen", "--from-recording", "1.jsonl", "-o", "3.json"]).ok();
     workspace.compat(["check", "3.json"]).ok();
@@ -421,7 +421,10 @@ fn several(workspace: &Workspace) {
     refused.fails_clearly().says("other.jsonl is not a recording");
     recording(workspace, "4.jsonl", "/none/app", &[]);
     let elsewhere = workspace.compat(["gen", "--from-recording", "4.jsonl"]).run();
-    elsewhere.fails_clearly().says("/none/app, which the run on node1 executed, is not here").says("--image");
+    elsewhere
+        .fails_clearly()
+        .says("/none/app, which the run on node1 executed, does not exist on this machine")
+        .says("--image");
 }
 
 /// A plugin that is mounted into the container and not part of the image.

@@ -79,7 +79,8 @@ fn gone(workspace: &Workspace) {
         event("open", "/etc/passwd", "/none/app3", READ),
     ];
     recording(workspace, &app, &events);
-    let says = ["/none/app2 and 1 more, which is not here", "does not tell which program loaded", &plugin];
+    let says =
+        ["/none/app2 and 1 more, which cannot be found", "does not show which program loaded", &plugin];
     let document = generated(workspace, &says);
     let programs = document["recorded"]["programs"].as_array().expect("programs");
     let shown: Vec<_> = programs.iter().map(|program| (&program["path"], &program["gone"])).collect();
@@ -93,8 +94,8 @@ fn gone(workspace: &Workspace) {
         .collect();
     assert_eq!(libraries, [&Value::from(plugin), &"/none/lost.so".into()]);
     let report = workspace.compat(["check", "compat.json"]).run().exits(3);
-    let report = report.says("/none/app2 was executed in the recorded run and was gone");
-    report.says("by a program that the recording does not tell");
+    let report = report.says("/none/app2 was executed in the recorded run but no longer existed");
+    report.says("an unidentified program loaded libraries");
 }
 
 fn own_loader(workspace: &Workspace) {
@@ -115,8 +116,8 @@ fn no_text(workspace: &Workspace) {
     let foreseen = event("foreseen", "/a", &app, "");
     let hexadecimal = event("open", r#"{"hex":"2f6f70742fff2e736f"}"#, &app, READ);
     recording(workspace, &app, &[foreseen, hexadecimal]);
-    let unknown = "run.jsonl: 1 event passed over, of kinds that only a newer compat knows";
-    generated(workspace, &[r"/opt/\xff.so, which is not here", unknown]);
+    let unknown = "run.jsonl: 1 event ignored, of kinds that only a newer compat understands";
+    generated(workspace, &[r"/opt/\xff.so, which cannot be found", unknown]);
     workspace.compat(["check", "compat.json"]).run().exits(3).says(r"/opt/\xff.so");
 }
 

@@ -128,7 +128,7 @@ fn needed(workspace: &Workspace) {
     assert_eq!((&libraries[1]["path"], &libraries[1]["neededBy"]), (&json!(answer), &json!(plugin)));
     run.check(&[]).exits(0);
     run.generate(&[]).0.says("found libanswer.so.1");
-    run.check(&[]).exits(3).says("libanswer.so.1 is not here");
+    run.check(&[]).exits(3).says("libanswer.so.1 was not found");
 }
 
 /// A path does not become a name because the loader searches other directories, or because the RUNPATH of
@@ -175,7 +175,7 @@ fn gone(workspace: &Workspace) {
     let run = run.searches(&answer).opens(&answer);
     fs::rename(workspace.path("lib1"), workspace.path("lib2")).expect("the directory is moved");
     let (said, libraries) = run.generate(&[]);
-    said.says(&format!("loaded {answer}, which is not here"));
+    said.says(&format!("loaded {answer}, which cannot be found"));
     assert_eq!((&libraries[0]["name"], &libraries[0]["gone"]), (&json!("libanswer.so.1"), &json!(true)));
     fs::rename(workspace.path("lib2"), workspace.path("lib1")).expect("the directory is moved back");
     run.check(&[]).exits(3).says("libanswer.so.1");

@@ -144,7 +144,7 @@ fn named(workspace: &Workspace) {
     pull().ok();
     pull().ok();
     workspace.write("runs/run.jsonl.zst", "mine");
-    pull().run().fails_clearly().says("runs/run.jsonl.zst is there already").says("another directory");
+    pull().run().fails_clearly().says("runs/run.jsonl.zst already exists").says("another directory");
     assert_eq!(workspace.read("runs/run.jsonl.zst"), b"mine");
     // A recording from standard input has no name.
     let push = ["push", "oci:layout:2", "a.json", "--recording", "-"];

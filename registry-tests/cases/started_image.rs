@@ -125,7 +125,7 @@ fn unfollowed(workspace: &Workspace) {
     let (code, kinds) = outcome(workspace, &entrypoint(), "#!/bin/sh\nmkdir -p /run/x\nexec /app\n");
     assert_eq!((code, kinds), (0, vec!["script-not-followed".to_owned()]));
     let image = image(workspace, &entrypoint(), b"#!/usr/bin/python3\nprint()\n", 0o755);
-    workspace.compat(["check", "--generate", &image]).ok().says("starts on").says("was not looked at");
+    workspace.compat(["check", "--generate", &image]).ok().says("starts on").says("were not checked");
 }
 
 /// A shell treats the first line of a script as a comment, and reads a file without such a line itself.

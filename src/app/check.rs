@@ -1,4 +1,4 @@
-//! Targets x host -> report: what `compat check` does.
+//! Targets x host -> report: `compat check`.
 
 use super::derive::{Choice, derive};
 use super::in_order::in_order;
@@ -12,36 +12,36 @@ use compat_loader::{generate, spec};
 use compat_oci::FindOptions;
 use std::path::{Path, PathBuf};
 
-/// How targets are checked.
+/// The options of a check.
 #[derive(Debug)]
 pub struct CheckOptions {
-    /// Which artifact of an image is wanted.
+    /// The options to find the artifact of an image.
     pub find: FindOptions,
-    /// What an image needs is derived from its layers if no artifact is attached.
+    /// Whether the needs of an image without an artifact are derived from its layers.
     pub generate: bool,
-    /// What is derived from an image.
+    /// The options for deriving from an image.
     pub image: ImageOptions,
-    /// The root file system that is asked about, if it is not this machine's.
+    /// The root file system that is checked, if it is not this machine's.
     pub root: Option<PathBuf>,
-    /// The only target that cannot be looked at is a report too, not a failure.
+    /// Whether a single target that cannot be read gives a report instead of a failure.
     pub report_failure: bool,
 }
 
-/// A target with the text that it was understood from.
+/// A target and the text that names it.
 #[derive(Debug)]
 pub struct Asked {
-    /// What was typed.
+    /// The text that the user typed.
     pub text: String,
-    /// What it is, or why it is nothing.
+    /// The target, or the reason why the text is not a target.
     pub target: Result<Target, Failure>,
 }
 
-/// The report on all targets.
+/// Returns the report on all targets.
 ///
 /// # Errors
 ///
-/// If the only one cannot be had or read. One of many that cannot be had does not keep the others from their
-/// verdict.
+/// If there is only one target and it cannot be fetched or read. If one of several targets cannot be read, the
+/// others still get a verdict.
 pub fn check(
     asked: &[Asked],
     host: &Host,
@@ -74,7 +74,7 @@ pub fn check(
     fatal.map_or(Ok(whole), Err)
 }
 
-/// The report on one target, or why there is none, and its notes.
+/// The report on one target or its error, and the notes.
 struct Judged {
     report: Result<Report, Failure>,
     notes: Vec<String>,
@@ -88,11 +88,11 @@ impl Judged {
     }
 }
 
-/// Judges a target that is a file of this machine, which any thread may do; `None` for other targets.
+/// Checks a target that is a local file, on any thread. Returns `None` for other targets.
 fn judge_file(asked: &Asked, host: &Host, options: &CheckOptions) -> Option<Judged> {
     match asked.target.as_ref().ok()? {
         Target::Application(path) => Some(judge_application(path, host, options)),
-        // A pipe is read when it is its turn: two targets may be the same.
+        // A pipe is read in the order of the targets, because two targets can be the same pipe.
         Target::Document(path) if path.is_file() => {
             let judge = || judge_document(&asked.text, &FetchedSpecification::read_file(path)?, host);
             Some(Judged { report: judge(), notes: Vec::new() })
@@ -128,7 +128,7 @@ fn judge(
     judge_document(text, &fetched, host)
 }
 
-/// The report on what a document describes.
+/// Returns the report on a specification.
 fn judge_document(text: &str, fetched: &FetchedSpecification, host: &Host) -> Result<Report, Failure> {
     let specification = spec::parse(&fetched.bytes).map_err(|error| {
         Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)).about(&text)
@@ -138,7 +138,7 @@ fn judge_document(text: &str, fetched: &FetchedSpecification, host: &Host) -> Re
     Ok(report)
 }
 
-/// The report on programs, libraries and scripts.
+/// Returns the report on programs, libraries and scripts.
 fn judge_application(path: &Path, host: &Host, options: &CheckOptions) -> Judged {
     let read_from = in_root::options(vec![path.to_owned()], options.root.as_deref());
     let options = generate::Options { started_here: options.root.is_none(), ..read_from };
@@ -154,7 +154,7 @@ fn judge_application(path: &Path, host: &Host, options: &CheckOptions) -> Judged
     Judged { report, notes: read.notes }
 }
 
-/// The report on an image without an artifact, derived from its layers.
+/// Returns the report on an image without an artifact, derived from its layers.
 fn judge_image(
     source: &compat_image::Source,
     host: &Host,
@@ -170,7 +170,7 @@ fn judge_image(
         report.insert(check::check(&derived.specification, host)).source = Some(source);
         Ok(())
     })?;
-    report.ok_or_else(|| Failure::usage(format!("{source} holds no image")))
+    report.ok_or_else(|| Failure::usage(format!("{source} contains no image")))
 }
 
 fn source_of(reference: String, origin: &Origin) -> Source {

@@ -1,39 +1,39 @@
-//! Images become specifications: what `gen --image`, `attach --generate` and `check --generate` share.
+//! Derives specifications from images, for `gen --image`, `attach --generate` and `check --generate`.
 
 use super::{Connection, Failure, Session};
 use compat_image::{ImageOptions, Limits, ListedImage, Listing, Source, generate_image};
 use compat_loader::spec::Specification;
 use compat_oci::{Descriptor, Location, Platform};
 
-/// Which images of an index are meant.
+/// The selected images of an index.
 #[derive(Clone, Debug)]
 pub enum Choice {
-    /// The best for a platform; the only image of what is no index, whatever it is for.
+    /// The best image for a platform. If the source is not an index, its only image.
     Best(Platform),
-    /// The one for a platform that the user named.
+    /// The image for a platform that the user named.
     Named(Platform),
-    /// All of them.
+    /// All images.
     All,
 }
 
-/// What was derived from one image.
+/// The result for one image.
 #[derive(Debug)]
 pub struct Derived {
-    /// Where the image lies, by its digest, when it is in a registry or layout.
+    /// The location of the image by its digest, if it is in a registry or layout.
     pub location: Option<Location>,
-    /// Its manifest.
+    /// The manifest of the image.
     pub descriptor: Option<Descriptor>,
-    /// Its platform.
+    /// The platform of the image.
     pub platform: Option<Platform>,
-    /// What it needs.
+    /// The needs of the image.
     pub specification: Specification,
 }
 
-/// Derives the specifications of the chosen images; `take` gets each as soon as it is there.
+/// Derives the specifications of the chosen images. `take` receives each as soon as it is derived.
 ///
 /// # Errors
 ///
-/// If an image cannot be read, or names nothing that could be derived, or `take` fails.
+/// If an image cannot be read, if nothing in it can be derived, or if `take` fails.
 pub fn derive(
     source: &Source,
     choice: &Choice,
@@ -60,11 +60,11 @@ pub fn derive(
     Ok(())
 }
 
-/// Refuses options that would have no effect, since nothing is derived from an image.
+/// Rejects options that have no effect because no image is read.
 ///
 /// # Errors
 ///
-/// Wrong usage, naming the option that is lacking.
+/// If such an option is given. The error is wrong usage and names the missing option.
 pub fn refuse_options(options: &ImageOptions, lacking: &str) -> Result<(), Failure> {
     let given = [
         (options.all, "--all"),
@@ -72,12 +72,12 @@ pub fn refuse_options(options: &ImageOptions, lacking: &str) -> Result<(), Failu
         (!options.host_libraries.own.is_empty(), "--host-library"),
     ];
     match given.into_iter().find(|(is_given, _)| *is_given) {
-        Some((_, option)) => Err(Failure::usage(format!("{option} is for images: add {lacking}"))),
+        Some((_, option)) => Err(Failure::usage(format!("{option} only applies to images: add {lacking}"))),
         None => Ok(()),
     }
 }
 
-/// The chosen images of a listing.
+/// Returns the chosen images of a listing.
 fn chosen<'a>(
     listing: &'a Listing,
     source: &Source,
@@ -91,7 +91,7 @@ fn chosen<'a>(
             let entry = best_for(platform)?;
             match &entry.platform {
                 Some(own) if own.suits(platform).is_none() => {
-                    let hint = "leave --platform out, or name another image".to_owned();
+                    let hint = "remove --platform, or name another image".to_owned();
                     let message = format!("{source} is for {own}, not for {platform}");
                     Err(Failure::usage(message).with_hint(hint))
                 }

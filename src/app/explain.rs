@@ -1,17 +1,17 @@
-//! What a kind of finding means: what `compat explain` does.
+//! The meaning of a kind of finding: `compat explain`.
 
 use serde::Serialize;
 
 use compat_loader::check::catalogue::{self, Entry};
 
-/// The kinds of findings that a report may have.
+/// The kinds of findings in a report.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Explanation {
-    /// The kind that was asked for, or all of them.
+    /// The requested kind, or all kinds.
     pub kinds: Vec<&'static Entry>,
 }
 
-/// Explains one kind, or all of them.
+/// Explains one kind, or all kinds.
 pub fn explain(kind: Option<&'static Entry>) -> Explanation {
     Explanation { kinds: kind.map_or_else(|| catalogue::all().to_vec(), |kind| vec![kind]) }
 }

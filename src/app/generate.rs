@@ -1,4 +1,4 @@
-//! Programs or an image become a specification: what `compat gen` does.
+//! Generates a specification from programs or an image: `compat gen`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,35 +13,36 @@ use compat_loader::spec::Specification;
 use compat_loader::{check, generate};
 use compat_oci::Location;
 
-/// What is derived from programs.
+/// The options for deriving from programs.
 #[derive(Clone, Debug, Default)]
 pub struct GenerateOptions {
     /// Programs, libraries, scripts, or directories of them.
     pub paths: Vec<PathBuf>,
-    /// Recordings of runs, whose programs and libraries join; without paths, the program that they executed is looked at.
+    /// Recordings of runs. Their programs and libraries are added. Without paths, the recorded program is the
+    /// subject.
     pub recordings: Vec<PathBuf>,
-    /// The root file system that libraries are looked up in, if it is not this machine's.
+    /// The root file system to search for libraries, if it is not this machine's.
     pub root: Option<PathBuf>,
     /// Attributes of the specification: reverse-DNS keys with their values.
     pub attributes: BTreeMap<String, String>,
-    /// The directories that the application's start puts into `LD_LIBRARY_PATH`.
+    /// The directories in `LD_LIBRARY_PATH` when the application starts.
     pub library_path: Vec<String>,
-    /// Versions and symbols are left out.
+    /// Whether versions and symbols are left out.
     pub names_only: bool,
 }
 
-/// What is derived from an image.
+/// The options for deriving from an image.
 #[derive(Clone, Debug)]
 pub struct GenerateImageOptions {
-    /// Which images of an index are meant.
+    /// The selected images of an index.
     pub choice: Choice,
-    /// What is derived from each.
+    /// The options for each image.
     pub image: ImageOptions,
-    /// Recordings of runs, whose programs and libraries join.
+    /// Recordings of runs. Their programs and libraries are added.
     pub recordings: Vec<PathBuf>,
 }
 
-/// Derives what programs, libraries or directories of them need.
+/// Derives the needs of programs, libraries or directories.
 ///
 /// # Errors
 ///
@@ -65,18 +66,18 @@ pub fn of_programs(options: GenerateOptions, observer: &dyn Observer) -> Result<
     Ok(generated.specification)
 }
 
-/// Derives what the chosen images need; `take` gets each specification as soon as it is there.
+/// Derives the needs of the chosen images. `take` receives each specification as soon as it is derived.
 ///
 /// # Errors
 ///
-/// If an image or a recording cannot be read, or an image names nothing that could be derived, or `take` fails.
+/// If an image or a recording cannot be read, if nothing in an image can be derived, or if `take` fails.
 pub fn of_image(
     source: &Source,
     options: GenerateImageOptions,
     session: &Session,
     take: impl FnMut(Derived) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    // The password is read before a recording may be.
+    // The password must be read before a recording, because both can come from standard input.
     session.connect(source.location().and_then(Location::host))?;
     let runs = recording::read_runs(&options.recordings, session.observer())?;
     derive(source, &options.choice, &ImageOptions { runs, ..options.image }, session, take)

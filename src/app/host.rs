@@ -1,4 +1,4 @@
-//! The machine that is asked about: this one, another root file system, or a saved host; and what `compat host` does.
+//! The host that is checked: this machine, another root file system, or a saved host. Also `compat host`.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use compat_loader::check::{Host, Options};
 use compat_loader::generate::{self, ProfileOptions};
 use compat_loader::host::{MAXIMUM_PROFILE_SIZE, Platform, Profile};
 
-/// Which machine is asked about.
+/// The source of the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum HostSource {
-    /// This one.
+    /// This machine.
     #[default]
     ThisMachine,
     /// The root file system in a directory.
@@ -20,11 +20,11 @@ pub enum HostSource {
     Saved(PathBuf),
 }
 
-/// The host that is meant.
+/// Opens the host.
 ///
 /// # Errors
 ///
-/// If it cannot be looked at.
+/// If the host cannot be read.
 pub fn open(source: &HostSource, options: &Options) -> Result<Host, Failure> {
     match source {
         HostSource::ThisMachine => Ok(Host::this_machine(options)),
@@ -35,11 +35,11 @@ pub fn open(source: &HostSource, options: &Options) -> Result<Host, Failure> {
     }
 }
 
-/// What this machine or the root file system in a directory provides, to check against it elsewhere.
+/// Returns the profile of this machine or of the root file system in a directory.
 ///
 /// # Errors
 ///
-/// If the root cannot be looked at.
+/// If the root cannot be read.
 pub fn profile(
     root: Option<&Path>,
     options: &ProfileOptions,
@@ -51,14 +51,14 @@ pub fn profile(
     let profile = generate::profile(&files, &platform, options);
     if profile.loaders.is_empty() {
         observer.warn(&format!(
-            "no dynamic loader was found in {}: the profile has no libraries of its own",
+            "no dynamic loader was found in {}: the profile contains no libraries",
             files.root().directory().display()
         ));
     }
     Ok(profile)
 }
 
-/// A host from its profile.
+/// Opens a host from its profile.
 fn saved(file: &Path, options: &Options) -> Result<Host, Failure> {
     let name = file.display().to_string();
     let mut bytes = Vec::new();
@@ -69,7 +69,7 @@ fn saved(file: &Path, options: &Options) -> Result<Host, Failure> {
     Ok(Host::of_profile(profile, name, options))
 }
 
-/// The platform of a host as indexes of images name it.
+/// Returns the platform of a host as image indexes name it.
 pub fn platform(host: &Host) -> compat_oci::Platform {
     let platform = &host.environment.platform;
     let of_machine = compat_oci::Platform::of_machine(&platform.name());
@@ -83,9 +83,9 @@ fn root_failure(directory: &Path, source: std::io::Error) -> Failure {
     Failure::undecided(&RootError { directory: directory.to_owned(), source })
 }
 
-/// Why a root cannot be looked at.
+/// The error of a root that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("could not look at the root {}", directory.display())]
+#[error("could not read the root {}", directory.display())]
 struct RootError {
     directory: PathBuf,
     source: std::io::Error,

@@ -1,4 +1,4 @@
-//! Work on several threads whose results come in the order of what they are about.
+//! Work on several threads with results in the order of the items.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, Scope, available_parallelism};
 
-/// The most threads. What they look at comes from one disk, and what they remember is shared.
+/// The maximum number of threads. They read from one disk and share their caches.
 const MOST_THREADS: usize = 8;
-/// The size of a thread's stack, in bytes: that of a main thread as a rule.
+/// The stack size of a thread, in bytes: the usual size for a main thread.
 const STACK_SIZE: usize = 8 << 20;
 
-/// Does `work` for each item, and hands every result to `take`, on this thread and in the order of the items. There are
-/// as many threads as processors; for a single item none is started.
+/// Calls `work` for each item and passes every result to `take`, on this thread and in the order of the items. At
+/// most one thread per processor is started, and no thread for a single item.
 pub fn in_order<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync, take: impl FnMut(&T, R)) {
     let processors = available_parallelism().map_or(1, usize::from);
     on_threads(processors.min(MOST_THREADS).min(items.len()), items, work, take);
@@ -34,7 +34,7 @@ fn on_threads<T: Sync, R: Send>(
         let is_started = |_: &usize| worker.start(scope, sender.clone()).is_ok();
         let started = (0..count).take_while(is_started).count();
         if started == 0 {
-            // The system lets this process have no more threads.
+            // The system refuses to start a thread.
             worker.run(&sender);
         }
         drop(sender);
@@ -42,7 +42,7 @@ fn on_threads<T: Sync, R: Send>(
     });
 }
 
-/// Takes the results, those that come too early when it is their turn.
+/// Takes the results in order, and keeps early ones until their turn.
 fn take_all<T, R>(items: &[T], receiver: &Receiver<(usize, R)>, mut take: impl FnMut(&T, R)) {
     let mut early = BTreeMap::new();
     let mut items = items.iter().enumerate();
@@ -58,10 +58,10 @@ fn take_all<T, R>(items: &[T], receiver: &Receiver<(usize, R)>, mut take: impl F
     }
 }
 
-/// One of the threads.
+/// A worker thread.
 struct Worker<'a, T, W> {
     items: &'a [T],
-    /// The next item that nobody works on.
+    /// The index of the next unclaimed item.
     next: &'a AtomicUsize,
     work: &'a W,
 }

@@ -1,4 +1,4 @@
-//! Programs of the root file system that is asked about: they lie where they lie inside it.
+//! Programs inside the root file system that is checked, with their paths in that root.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,8 @@ use compat_loader::generate;
 use compat_loader::host::Root;
 use compat_sys::raw;
 
-/// The root in the directory `typed`, and the path there of a file inside it; `None` where it lies outside.
+/// Opens the root in the directory `typed`. Returns it with the path of a file inside it, or `None` if the file is
+/// outside.
 pub fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {
     let absolute = std::path::absolute(path).ok()?;
     let root = Root::at(typed).ok()?;
@@ -19,11 +20,11 @@ pub fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {
     Some((root, place))
 }
 
-/// The file at a path of the root, as a path of this machine without links.
+/// Resolves a path in the root to a path on this machine without links.
 ///
 /// # Errors
 ///
-/// If there is no such file.
+/// If the file does not exist.
 pub fn file_of(path: &Path, place: &str, root: &Root) -> Result<PathBuf, Failure> {
     let real = root.resolve(&raw::path(place)).map_err(|error| {
         let message = format!("could not read {}: {error}", path.display());
@@ -32,7 +33,8 @@ pub fn file_of(path: &Path, place: &str, root: &Root) -> Result<PathBuf, Failure
     Ok(root.directory().join(real.strip_prefix("/").unwrap_or(&real)))
 }
 
-/// What to read of files that a user typed, in the root that is asked about where they lie in it.
+/// Returns the options to read the files that a user typed. Files inside the root `typed` are read as files of
+/// that root.
 pub fn options(paths: Vec<PathBuf>, typed: Option<&Path>) -> generate::Options {
     let found = typed.and_then(|typed| {
         let all: Option<Vec<_>> = paths.iter().map(|path| inside(path, typed)).collect();
@@ -44,11 +46,11 @@ pub fn options(paths: Vec<PathBuf>, typed: Option<&Path>) -> generate::Options {
     generate::Options { paths, root: Some(root), ..generate::Options::default() }
 }
 
-/// Whether the directory of a program counts although the program itself names nothing by it: its environment
-/// does, or it lies in the root that is asked about.
+/// Records the program's directory in the result if it matters although the program does not refer to it. It
+/// matters if the environment refers to it, or if the program is inside the root that is checked.
 pub fn settle(read: &mut generate::Read, options: &generate::Options, host: &Host) {
     let by_environment = host.environment.library_path.as_deref().is_some_and(|list| list.contains('$'));
-    // What is read here takes nothing of what others may spend.
+    // This read does not count against the effort limit of the check.
     let preloads = host.files.shared().read("/etc/ld.so.preload");
     let by_preload = preloads.is_ok_and(|data| data.contains(&b'$'));
     if options.root.is_some() || by_environment || by_preload {

@@ -1,4 +1,4 @@
-//! A recording as it is named: a file, or `-` for standard input.
+//! Recordings by name: a file, or `-` for standard input.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -7,20 +7,20 @@ use super::wording::count;
 use super::{Failure, Observer};
 use compat_trace::{Ending, ReadError, Reader, Runs, Survey};
 
-/// How many bytes are read at once.
+/// The number of bytes that are read at once.
 const BLOCK: usize = 1 << 17;
 
 /// Opens a recording, compressed or not, and reads its header.
 ///
 /// # Errors
 ///
-/// If it cannot be read or is no recording.
+/// If it cannot be read or is not a recording.
 pub fn open(path: &Path) -> Result<Reader<'static>, Failure> {
     Reader::new(name(path), input(path)?).map_err(|error| failure(&error))
 }
 
-/// Makes sure that all of these are recordings, before something is done with them. What is no file cannot
-/// be read twice, and is not looked at.
+/// Checks that all inputs are recordings before they are used. Inputs that are not files cannot be read twice, so
+/// they are skipped.
 ///
 /// # Errors
 ///
@@ -34,11 +34,11 @@ pub fn open_all(paths: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads the recordings of runs and merges what they loaded; `None` where there are no recordings.
+/// Reads and merges recordings of runs. Returns `None` if there are no recordings.
 ///
 /// # Errors
 ///
-/// If one cannot be read or is no recording.
+/// If one cannot be read or is not a recording.
 pub fn read_runs(recordings: &[PathBuf], observer: &dyn Observer) -> Result<Option<Runs>, Failure> {
     let mut runs = Runs::default();
     for path in recordings {
@@ -47,20 +47,22 @@ pub fn read_runs(recordings: &[PathBuf], observer: &dyn Observer) -> Result<Opti
         runs.add(&mut reader).map_err(|error| failure(&error))?;
         if reader.ending() == Some(&Ending::Cut) {
             let name = name(path);
-            observer.warn(&format!("{name} has no end: the run was cut off, and may have loaded more"));
+            observer.warn(&format!(
+                "{name} has no last line: the run was cut off and may have loaded more files"
+            ));
         }
         warn_of_unknown(path, reader.unknown(), observer);
-        let consequence = "what they loaded is not in the specification";
+        let consequence = "the files that they loaded are not in the specification";
         warn_of_cut_names(path, runs.cut - cut, consequence, observer);
     }
     Ok((!recordings.is_empty()).then_some(runs))
 }
 
-/// The facts of all these recordings together.
+/// Returns the merged facts of all recordings.
 ///
 /// # Errors
 ///
-/// If one cannot be read or is no recording.
+/// If one cannot be read or is not a recording.
 pub fn survey(recordings: &[PathBuf], observer: &dyn Observer) -> Result<Survey, Failure> {
     let mut survey = Survey::default();
     for path in recordings {
@@ -83,54 +85,54 @@ pub fn add(
     survey.add(reader).map_err(|error| failure(&error))?;
     if let Some(run) = survey.runs.last() {
         warn_of_missing(path, &run.ending, run.unknown, observer);
-        let consequence = "those of the same ends and length are taken for one";
+        let consequence = "paths with the same ends and length count as one";
         warn_of_cut_names(path, run.cut, consequence, observer);
     }
     Ok(())
 }
 
-/// Warns of what is not in a recording: what came after it was cut off, and `unknown` events, whose kinds only a newer
-/// program knows.
+/// Warns about the missing parts of a recording: the events after it was cut off, and the `unknown` events of
+/// kinds that only a newer program understands.
 pub fn warn_of_missing(path: &Path, ending: &Ending, unknown: u64, observer: &dyn Observer) {
     if *ending == Ending::Cut {
         let name = name(path);
-        observer.warn(&format!("{name} is cut off: it has no last line, and what came after is not in it"));
+        observer.warn(&format!("{name} is cut off: it has no last line, so later events are missing"));
     }
     warn_of_unknown(path, unknown, observer);
 }
 
 fn warn_of_unknown(path: &Path, number: u64, observer: &dyn Observer) {
     if number > 0 {
-        let what = "passed over, of kinds that only a newer compat knows";
+        let what = "ignored, of kinds that only a newer compat understands";
         observer.warn(&format!("{}: {} {what}", name(path), count(number, "event")));
     }
 }
 
-/// Warns of names that are not whole: `consequence` says what follows.
+/// Warns about names that are cut. `consequence` is the effect on the result.
 fn warn_of_cut_names(path: &Path, number: u64, consequence: &str, observer: &dyn Observer) {
     if number > 0 {
-        let what = "events have a path or program that is too long to be recorded whole";
+        let what = "events have a path or program that was too long to be recorded completely";
         observer.warn(&format!("{}: {number} {what}: {consequence}", name(path)));
     }
 }
 
-/// How it is called in messages.
+/// Returns the name of an input in messages.
 pub fn name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// What could not be read of a recording.
+/// Converts the error of a recording that could not be read.
 pub fn failure(error: &ReadError) -> Failure {
     let failure = Failure::undecided(error);
     match error {
         ReadError::Foreign { .. } => {
-            failure.with_hint("`compat record -o run.jsonl -- COMMAND` makes one".to_owned())
+            failure.with_hint("to make a recording, run `compat record -o run.jsonl -- COMMAND`".to_owned())
         }
         _ => failure,
     }
 }
 
-/// The bytes of a file or of standard input.
+/// Opens a file or standard input.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! An index x host -> the manifest that runs best: what `compat select` does.
+//! An index x host -> the manifest that runs best: `compat select`.
 
 use serde::Serialize;
 
@@ -9,21 +9,21 @@ use compat_loader::check::{self, Host, Impact, Verdict};
 use compat_loader::spec::{self, attribute};
 use compat_oci::{FindOptions, Location, Platform};
 
-/// How an image is selected.
+/// The options of a selection.
 #[derive(Clone, Debug)]
 pub struct SelectOptions {
-    /// The platform that the images are for, and how their artifacts are found.
+    /// The platform of the images, and the options to find their artifacts.
     pub find: FindOptions,
-    /// What would start and fail later passes.
+    /// Whether images that would start but fail later are accepted.
     pub accept_risk: bool,
 }
 
-/// What was selected.
+/// The selected image and the candidates.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct SelectReport {
-    /// The image by its digest; absent where none runs.
+    /// The image by its digest. Absent if no image runs.
     pub selected: Option<String>,
-    /// Every image of the index that was looked at, the best first.
+    /// Every image of the index that was checked, the best first.
     pub candidates: Vec<Candidate>,
 }
 
@@ -32,26 +32,26 @@ pub struct SelectReport {
 pub struct Candidate {
     /// The image by its digest.
     pub image: String,
-    /// Its platform.
+    /// The platform of the image.
     pub platform: String,
-    /// Its weight.
+    /// The weight from its artifact (attribute `org.compatlib.weight`).
     pub weight: i64,
-    /// The verdict; absent where it has no artifact.
+    /// The verdict. Absent if the image has no artifact.
     pub verdict: Option<Verdict>,
 }
 
-/// An image with what orders it.
+/// An image with its rank.
 struct Ranked {
     candidate: Candidate,
     rank: u32,
     accepted: bool,
 }
 
-/// Looks at each image of an index that the host could run.
+/// Checks each image of an index that the host's CPU can run.
 ///
 /// # Errors
 ///
-/// If the index cannot be had, or an artifact of it.
+/// If the index or one of its artifacts cannot be fetched.
 pub fn select(
     index: &Location,
     host: &Host,
@@ -69,7 +69,7 @@ pub fn select(
     Ok(SelectReport { selected, candidates: ranked.into_iter().map(|image| image.candidate).collect() })
 }
 
-/// The images of an index by their digests.
+/// Returns the images of an index by their digests.
 fn images(location: &Location, session: &Session) -> Result<Vec<(Location, Platform)>, Failure> {
     let connection = session.connect(location.host())?;
     let source = Source::Location(location.clone());

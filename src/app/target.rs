@@ -1,7 +1,7 @@
-//! What a user typed, understood once: every decision about what a text names is here.
+//! Classifies the text that a user typed: as a file, program, image or reference.
 //!
-//! Of the file system only what decides is looked at. An image's own forms (`docker-archive:FILE`, `dir:PATH`, …) are
-//! parsed by [`compat_image::Source`], references and layouts by [`compat_oci::Location`].
+//! Only the files that decide the class are read. [`compat_image::Source`] parses the forms of images
+//! (`docker-archive:FILE`, `dir:PATH`, …), and [`compat_oci::Location`] parses references and layouts.
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,38 +12,38 @@ use compat_image::{Source, has_archive_name};
 use compat_oci::location::LAYOUT_PREFIX;
 use compat_oci::{Location, transport};
 
-/// What a user typed.
+/// The class of a text that a user typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A document from standard input.
     StandardInput,
-    /// A document in a file, which may be a pipe.
+    /// A document in a file or pipe.
     Document(PathBuf),
     /// A program, library, script or directory of them.
     Application(PathBuf),
-    /// An image of this machine: nothing can be attached to it, so its layers are read.
+    /// A local image. No artifact can be attached to it, so its layers are read.
     Image(Source),
     /// A manifest in a registry or an image layout.
     Location(Location),
 }
 
-/// What may be meant.
+/// The classes that are accepted.
 #[derive(Clone, Debug, Default)]
 pub struct TargetOptions {
-    /// Nothing but references that name their registry; no file is looked at then.
+    /// Whether only references that name their registry are accepted. Then no file is read.
     pub references_only: bool,
-    /// A directory or archive is an image, unless it is a program.
+    /// Whether a directory or archive is an image, unless it is a program.
     pub generate: bool,
-    /// The root file system that is asked about: a link in it leads to where it leads inside it.
+    /// The root file system that is checked. Links in it are resolved inside it.
     pub root: Option<PathBuf>,
 }
 
 impl Target {
-    /// Understands what was typed where anything may be.
+    /// Classifies a text of any class.
     ///
     /// # Errors
     ///
-    /// If it names nothing.
+    /// If the text belongs to no class.
     pub fn parse(text: &str, options: &TargetOptions) -> Result<Self, Failure> {
         if options.references_only {
             return remote(text).map(Self::Location);
@@ -64,8 +64,7 @@ impl Target {
     }
 }
 
-/// Understands what was typed where only a manifest in a registry or an image layout may be; what looks like a path gets
-/// a hint.
+/// Parses a text that must name a manifest in a registry or an image layout. The error for a path has a hint.
 ///
 /// # Errors
 ///
@@ -83,7 +82,7 @@ pub fn location(text: &str, references_only: bool) -> Result<Location, Failure> 
     Location::parse(text).map_err(|error| Failure::from(&error))
 }
 
-/// Understands what was typed where only an image may be.
+/// Parses a text that must name an image.
 ///
 /// # Errors
 ///
@@ -92,45 +91,46 @@ pub fn image(text: &str) -> Result<Source, Failure> {
     Source::parse(text).map_err(|error| Failure::from(&error))
 }
 
-/// Whether a word says that a text names an image of this machine.
+/// Returns whether a text begins with the transport of a local image.
 pub fn names_image(text: &str) -> bool {
     transport::split(text).is_some_and(|(transport, _)| transport.is_local_image())
 }
 
-/// Refuses an image, named with the word for where it lies, if a path is expected; `reader` is the subcommand that
-/// takes it.
+/// Rejects an image with a transport prefix where a path is expected. `reader` is the subcommand that accepts
+/// images.
 ///
 /// # Errors
 ///
-/// Wrong usage.
+/// If the text names an image (wrong usage).
 pub fn refuse_image(path: &Path, reader: &str) -> Result<(), Failure> {
     let Some(text) = path.to_str().filter(|_| !path.exists()) else { return Ok(()) };
     if transport::split(text).is_none() {
         return Ok(());
     }
-    let message = format!("{text} names an image, and a path is expected");
-    Err(Failure::usage(message).with_hint(format!("`compat {reader} {text}` takes it")))
+    let message = format!("{text} names an image, but a path is expected");
+    Err(Failure::usage(message).with_hint(format!("to read an image, run `compat {reader} {text}`")))
 }
 
-/// Whether a file is an ELF object or a script.
+/// Returns whether a file is an ELF object or a script.
 pub fn is_startable(path: &Path) -> bool {
     let mut head = [0; 4];
     let read = compat_sys::open_regular(path).and_then(|mut file| file.read(&mut head));
     matches!(read, Ok(length) if head[..length].starts_with(b"\x7fELF") || head[..length].starts_with(b"#!"))
 }
 
-/// A reference that names its registry.
+/// Parses a reference that names its registry.
 fn remote(text: &str) -> Result<Location, Failure> {
-    let hint = "--references-only is given: files, layouts and short names are refused".to_owned();
+    let hint = "--references-only rejects files, layouts and short names".to_owned();
     Location::parse_remote(text).map_err(|error| Failure::from(&error).with_hint(hint))
 }
 
-/// Why a text that looks like a path is no location.
+/// Returns the error for a text that looks like a path instead of a location.
 fn no_location(text: &str) -> Failure {
     let found = Path::new(text);
     let (kind, hint) = if found.is_dir() {
-        let hint = format!("write ./{text} for what is in it, {LAYOUT_PREFIX}{text} for an image layout");
-        ("is a folder", Some(hint))
+        let hint =
+            format!("write ./{text} for the programs in it, or {LAYOUT_PREFIX}{text} for an image layout");
+        ("is a directory", Some(hint))
     } else if found.exists() {
         let hint = "a reference is HOST/NAME:TAG, HOST/NAME@sha256:… or oci:DIR:TAG";
         ("is a file, not a reference", Some(hint.to_owned()))
@@ -140,8 +140,8 @@ fn no_location(text: &str) -> Failure {
     Failure { cause: Cause::Undecided, message: format!("{text} {kind}"), hint }
 }
 
-/// The image of this machine that a text is. A directory without a word before it is one only for `generate`;
-/// otherwise it holds programs.
+/// Returns the local image that a text names. A directory without a transport prefix is an image only for
+/// `generate`. Otherwise it contains programs.
 fn image_of_this_machine(text: &str, generate: bool) -> Result<Option<Source>, Failure> {
     if names_image(text) || compat_image::is_sif(Path::new(text)) {
         return image(text).map(Some);
@@ -153,14 +153,14 @@ fn image_of_this_machine(text: &str, generate: bool) -> Result<Option<Source>, F
     })
 }
 
-/// Whether a text is a program, library, script or directory rather than a document or a reference.
+/// Returns whether a text is a program, library, script or directory instead of a document or a reference.
 fn is_application(text: &str, root: Option<&Path>) -> bool {
     let path = Path::new(text);
-    // A link of a root leads to where it leads inside it.
+    // Links in a root are resolved inside it.
     let inside = root.and_then(|root| in_root::inside(path, root));
     let file = inside.and_then(|(root, place)| in_root::file_of(path, &place, &root).ok());
     let path = file.as_deref().unwrap_or(path);
-    // A directory must look like a path: what a reference means must not depend on the working directory.
+    // A directory must look like a path. The meaning of a reference must not depend on the working directory.
     let looks_like_path = text.starts_with(['/', '.', '~']) || text.ends_with('/');
     if path.is_dir() {
         return looks_like_path;
@@ -168,8 +168,8 @@ fn is_application(text: &str, root: Option<&Path>) -> bool {
     is_startable(path) || is_meant_to_start(path)
 }
 
-/// Whether a file is no document and is meant to be started: a script without `#!`, or with something in front
-/// of it.
+/// Returns whether a file is meant to be started and is not a document: a script without `#!`, or with a byte
+/// order mark before it.
 fn is_meant_to_start(path: &Path) -> bool {
     let mut head = Vec::new();
     let Ok(file) = compat_sys::open_regular(path) else { return false };
@@ -179,7 +179,7 @@ fn is_meant_to_start(path: &Path) -> bool {
     is_read && !is_document && (is_executable || head.starts_with(b"\xef\xbb\xbf#!"))
 }
 
-/// Whether a text names a file to read: also a pipe, as shells make for `<(…)`.
+/// Returns whether a text names a readable file or a pipe, such as a shell's `<(…)`.
 fn is_file(text: &str) -> bool {
     std::fs::metadata(text).is_ok_and(|found| !found.is_dir())
 }

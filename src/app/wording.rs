@@ -1,6 +1,6 @@
-//! Words that depend on numbers.
+//! Wording that depends on numbers.
 
-/// A count and its noun: `1 file`, `2 files`, `1 entry`, `2 entries`, `2 processes`.
+/// Returns a count and its noun: `1 file`, `2 files`, `1 entry`, `2 entries`, `2 processes`.
 pub fn count(number: u64, noun: &str) -> String {
     if number == 1 {
         return format!("1 {noun}");

@@ -13,54 +13,57 @@ use compat_loader::check::{Host, Impact, Report, Verdict};
 
 const EXAMPLES: &str = "\
 Examples:
-  # an image, before it is pulled: its attached artifact
+  # check an image before it is pulled, by its attached artifact
   compat check ghcr.io/org/app:tag
-  # an artifact
+  # check an artifact
   compat check ghcr.io/org/app-compat:tag
-  # the same in an OCI image layout
+  # check an artifact in an OCI image layout
   compat check oci:./layout:tag
-  # a file, against another root file system
+  # check a specification against another root file system
   compat check compat.json --root /srv/node
-  # programs and folders themselves: an exact ldd
+  # check programs and directories directly, like an exact ldd
   compat check ./app /usr/bin/git
-  # an image without an artifact: its layers are streamed
+  # check an image without an artifact, by streaming its layers
   compat check --generate ghcr.io/org/app:tag
-  # an image that docker has here; containers-storage:app:1 for podman
+  # check an image in the local docker (for podman: containers-storage:app:1)
   compat check docker-daemon:app:1
 
-Exit code: 0 compatible, 1 incompatible, 2 wrong usage, 3 could not decide (no artifact found, or a \
-registry or I/O error).
+Exit code: 0 compatible, 1 incompatible, 2 wrong usage, 3 undecided (no artifact found, or a registry or I/O error).
 
-`compat explain KIND` explains what was found; without KIND, it lists what may be found.";
+`compat explain KIND` explains a kind of finding. Without KIND, it lists all kinds.";
 
-/// Tell whether an application will run here, and why not
+/// Check whether an application will run on this machine, and explain why not
 ///
-/// Compares the machine, the interpreter, each needed library resolved as the dynamic loader would,
-/// symbol versions, symbols, CPU level and kernel. Nothing is executed, and no layer is pulled.
+/// Compares the machine, interpreter, needed libraries, symbol versions, symbols, CPU level and kernel. Libraries
+/// are resolved as by the dynamic loader. Nothing is executed, and no layer is pulled.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Artifacts or images in a registry, image layouts (oci:DIR:TAG), specifications ("-" is standard
-    /// input), or programs, libraries and directories themselves
+    /// Artifacts, images, image layouts, specifications, programs, libraries or directories
+    ///
+    /// Artifacts and images in a registry are given as references, image layouts as oci:DIR:TAG. "-" reads a
+    /// specification from standard input.
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<String>,
 
-    /// Let what would start and fail later pass: exit 0 for it too
+    /// Exit 0 also if the application would start but fail later
     #[arg(long)]
     accept_risk: bool,
 
-    /// Exit 0 also where it cannot be told (no artifact, a registry that does not answer): the reason is
-    /// printed all the same
+    /// Exit 0 also if the verdict is undecided
+    ///
+    /// Examples are a missing artifact, or a registry that does not answer. The reason is still printed.
     #[arg(long)]
     accept_undecided: bool,
 
-    /// Derive what an image needs from its layers if no artifact is attached; images of this machine are always
-    /// read so: docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME, containers-storage:NAME and unpacked roots
-    /// (dir:PATH)
+    /// Derive the needs of an image from its layers if no artifact is attached
+    ///
+    /// Local images are always read this way: docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME,
+    /// containers-storage:NAME and unpacked roots (dir:PATH).
     #[arg(long, conflicts_with = "offline")]
     generate: bool,
 
-    /// How to print the report
+    /// The format of the output
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
 
@@ -81,7 +84,7 @@ pub struct Arguments {
 ///
 /// # Errors
 ///
-/// If the specification cannot be had or read, or the root not be looked at.
+/// If the specification cannot be fetched or read, or the root cannot be read.
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     let accept_undecided = arguments.accept_undecided;
     match decide(&arguments, context) {
@@ -97,13 +100,13 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failu
     }
 }
 
-/// The verdict on all sources.
+/// Returns the verdict on all sources.
 fn decide(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     if !arguments.generate && !arguments.sources.iter().any(|source| target::names_image(source)) {
         arguments.derive.expect_none("--generate")?;
     }
     let asked = arguments.asked()?;
-    // The process ends after this: to unmap every file that was looked at would take longer than the rest.
+    // The process exits after this. To unmap every file that was read would take longer than the rest.
     let host = ManuallyDrop::new(arguments.host.open(&arguments.start)?);
     let session = arguments.fetch.session(context);
     let report = app::check::check(&asked, &host, &arguments.options(&host), &session)?;
@@ -116,7 +119,7 @@ fn decide(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
 }
 
 impl Arguments {
-    /// What was typed, understood. What is refused is refused before anything is looked at.
+    /// Parses the typed sources. Invalid sources are rejected before any file is read.
     fn asked(&self) -> Result<Vec<Asked>, Failure> {
         let options = TargetOptions {
             references_only: self.fetch.target.references_only,

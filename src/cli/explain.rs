@@ -1,6 +1,6 @@
-//! `compat explain`: what a kind of finding means, from the catalogue of the loader's crate.
+//! `compat explain`: the meaning of a kind of finding, from the catalogue of the loader's crate.
 //!
-//! The table of kinds in `docs/report.md` is made of the same catalogue: a test compares them.
+//! The table of kinds in `docs/report.md` comes from the same catalogue. A test compares them.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -15,22 +15,22 @@ use crate::app::explain::explain;
 use compat_loader::check::Impact;
 use compat_loader::check::catalogue::{self, Entry, Shown, Topic};
 
-/// How wide the text is.
+/// The width of the text, in characters.
 const WIDTH: usize = 80;
-/// How many similar names are printed.
+/// The maximum number of similar names that are printed.
 const MOST_SIMILAR: usize = 3;
 
-/// Explain a kind of finding: what it means, an example, and what to do about it
+/// Explain a kind of finding: its meaning, an example and the remedy
 ///
-/// The kinds are those of `compat check --format json` and `compat tree --format json`. Without KIND, all of them are
-/// listed.
+/// The kinds are those in the output of `compat check --format json` and `compat tree --format json`. Without
+/// KIND, the command lists all kinds.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  # every kind that a report may have, in one line each
+  # list all kinds, one per line
   compat explain
   compat explain symbol-missing
-  # the kinds of a report
+  # list the kinds in a report
   compat check --format json ./app | jq -r '.findings[].kind' | sort -u
   compat explain --format json library-missing")]
 pub struct Arguments {
@@ -38,7 +38,7 @@ pub struct Arguments {
     #[arg(value_name = "KIND", value_parser = KindParser, hide_possible_values = true)]
     kind: Option<&'static Entry>,
 
-    /// How the result is printed
+    /// The format of the output
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 }
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Fail
     Ok(Exit::Success)
 }
 
-/// Every kind with its summary, by topic.
+/// Returns every kind with its summary, by topic.
 fn listed() -> String {
     let bold = Style::new().bold();
     let width = catalogue::all().iter().map(|entry| entry.name.len()).max().unwrap_or_default();
@@ -69,11 +69,11 @@ fn listed() -> String {
         }
         text.push('\n');
     }
-    text.push_str("`compat explain KIND` explains one of them.\n");
+    text.push_str("`compat explain KIND` explains one kind.\n");
     text
 }
 
-/// One kind with all that is known of it.
+/// Returns the full explanation of one kind.
 fn explained(entry: &Entry) -> String {
     let bold = Style::new().bold();
     let mut text = format!("{bold}{}{bold:#}: {}\n\n", entry.name, entry.summary);
@@ -93,15 +93,15 @@ fn explained(entry: &Entry) -> String {
     text
 }
 
-/// The commands that show a kind.
+/// Returns the commands that show a kind.
 fn commands(shown: Shown) -> &'static str {
     match shown {
-        Shown::CheckAndTree => "`compat check`, and `compat tree` at the name where it arises.",
+        Shown::CheckAndTree => "`compat check`, and `compat tree` next to the affected library.",
         Shown::Check => "`compat check`.",
     }
 }
 
-/// What a kind may mean for the application, the worst first.
+/// Returns the possible impacts of a kind, the worst first.
 fn impacts(entry: &Entry) -> String {
     let names: Vec<&str> = entry.impacts.iter().copied().map(impact_name).collect();
     match names.as_slice() {
@@ -112,7 +112,7 @@ fn impacts(entry: &Entry) -> String {
     }
 }
 
-/// The name of an impact, as in a report.
+/// Returns the name of an impact, as in a report.
 fn impact_name(impact: Impact) -> &'static str {
     match impact {
         Impact::Note => "note",
@@ -141,7 +141,7 @@ fn fill(paragraph: &str, text: &mut String) {
     text.push('\n');
 }
 
-/// Takes the name of a kind. Shells complete it, and a wrong one is answered with those that are similar.
+/// Parses the name of a kind. Shells complete it, and the error for an unknown kind lists similar kinds.
 #[derive(Clone, Debug)]
 struct KindParser;
 
@@ -157,7 +157,8 @@ impl TypedValueParser for KindParser {
         let name = StringValueParser::new().parse_ref(command, argument, value)?;
         catalogue::find(&name).ok_or_else(|| {
             let message = format!(
-                "there is no kind of finding named '{name}'\n\n  tip: similar kinds are {}; `compat explain` lists all\n",
+                "unknown kind of finding '{name}'\n\n  tip: similar kinds are {} (`compat explain` lists all \
+                 kinds)\n",
                 similar(&name).join(", ")
             );
             clap::Error::raw(ErrorKind::InvalidValue, message).with_cmd(command)
@@ -170,17 +171,17 @@ impl TypedValueParser for KindParser {
     }
 }
 
-/// The kinds whose names are nearest to another word, the nearest first.
+/// Returns the kinds with the names nearest to a word, the nearest first.
 fn similar(word: &str) -> Vec<&'static str> {
     let word: String = word.to_lowercase().replace(['_', ' '], "-").chars().take(64).collect();
     let mut names: Vec<_> = catalogue::all().iter().map(|entry| entry.name).collect();
-    // A name that has the word, or one of its words, is nearer than any that merely looks like it.
+    // A name that contains the word is nearer than any name that only looks like it.
     names.sort_by_key(|name| (!name.contains(&word), distance(name, &word)));
     names.truncate(MOST_SIMILAR);
     names
 }
 
-/// How many characters have to be added, removed or replaced to make one word of the other.
+/// Returns the number of characters to add, remove or replace to turn one word into the other.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
@@ -213,20 +214,21 @@ mod tests {
         insta::assert_snapshot!(text, @"
         symbol-missing: No loaded object defines a symbol
 
-        The loader looks for the symbol in all loaded objects, in their order. None
-        defines it, or not in the wanted version. `library` is where it was when the
-        object was linked.
+        The loader searches all loaded objects for the symbol, in load order. None of
+        them defines it in the required version. `library` is the library that defined
+        it when the object was linked.
 
-        Example: `undefined symbol: PQsetTraceFlags`: a newer `psql` found an older
-        `libpq.so.5`.
+        Example: A newer `psql` finds an older `libpq.so.5`: `undefined symbol:
+        PQsetTraceFlags`.
 
-        What to do: Update the library, or build for the older one. `compat tree
-        --bindings` shows where symbols come from.
+        What to do: Update the library, or build against the older one. `compat tree
+        --bindings` shows which library defines each symbol.
 
         Impact: does-not-start or misbehaves. It misbehaves if the symbol is only called
-        and bound at the first call (`lazy`). The program starts, and ends at that call.
+        and bound at the first call (`lazy`). The program starts and is killed at that
+        call.
 
-        Shown by: `compat check`, and `compat tree` at the name where it arises.
+        Shown by: `compat check`, and `compat tree` next to the affected library.
         ");
     }
 
@@ -257,9 +259,9 @@ mod tests {
         let error = refused("symbol-mising");
         assert_eq!((error.kind(), error.exit_code()), (ErrorKind::InvalidValue, 2));
         insta::assert_snapshot!(error.to_string(), @"
-        error: there is no kind of finding named 'symbol-mising'
+        error: unknown kind of finding 'symbol-mising'
 
-          tip: similar kinds are symbol-missing, dlopen-missing, loader-missing; `compat explain` lists all
+          tip: similar kinds are symbol-missing, dlopen-missing, loader-missing (`compat explain` lists all kinds)
         ");
         for (typed, nearest) in [
             ("isa", "isa-too-low"),
@@ -290,7 +292,7 @@ mod tests {
         assert_eq!(distance("same", "same"), 0);
     }
 
-    /// The table of `docs/report.md`.
+    /// Returns the table of `docs/report.md`.
     fn table() -> String {
         let mut text = "| kind | impact | what was found |\n| --- | --- | --- |\n".to_owned();
         for entry in catalogue::all() {

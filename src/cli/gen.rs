@@ -17,26 +17,26 @@ use compat_oci::Platform;
 
 const EXAMPLES: &str = "\
 Examples:
-  # what one program needs
+  # derive the needs of one program
   compat gen ./app -o compat.json
-  # a folder: what it bundles is not asked of the host
+  # derive the needs of a directory, without the libraries that it bundles
   compat gen ./dist -o compat.json
   compat gen /usr/bin/git | jq .objects
   compat gen ./app --attribute org.example.mpi=openmpi-4
-  # what an image needs; its layers are streamed, nothing is unpacked
+  # derive the needs of an image (its layers are streamed, nothing is unpacked)
   compat gen --image ghcr.io/org/app:1
   compat gen --image docker-archive:app.tar --executable /opt/app/bin/app
-  # what a recorded run executed, with its plugins
+  # include the programs and plugins of a recorded run
   compat gen --from-recording run.jsonl -o compat.json
   compat gen --from-recording day1.jsonl day2.jsonl ./dist
 
-A library that the program finds next to itself belongs to the application: name the directory that \
-holds both. Scripts are followed to their interpreters. Nothing is executed.";
+If the application bundles libraries, name the directory that contains the program and the \
+libraries. Scripts are followed to their interpreters. Nothing is executed.";
 
-/// Derive what programs, libraries or a directory of them need
+/// Derive the needs of programs, libraries or directories
 ///
-/// Writes the specification: machine, interpreter, the needed libraries with the versions and symbols
-/// wanted of each, search paths, CPU level, kernel.
+/// Writes the specification: machine, interpreter, needed libraries with the required versions and symbols, search
+/// paths, CPU level and kernel.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -44,25 +44,32 @@ pub struct Arguments {
     #[arg(required_unless_present_any = ["image", "from_recording"], conflicts_with = "image", value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// Recordings of runs (`compat record`): what they loaded joins, marked as recorded. Without PATH, the program
-    /// that they executed is looked at
+    /// Add the programs and libraries of recorded runs (`compat record`)
+    ///
+    /// They are marked as recorded. Without PATH, the recorded program is the subject.
     #[arg(long, value_name = "RUN", num_args = 1..)]
     from_recording: Vec<PathBuf>,
 
-    /// An image instead: a reference, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME,
-    /// containers-storage:NAME, or the directory of an unpacked root (dir:PATH)
+    /// Read an image instead
+    ///
+    /// SOURCE is a reference, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME,
+    /// containers-storage:NAME, or the directory of an unpacked root (dir:PATH).
     #[arg(long, value_name = "SOURCE")]
     image: Option<String>,
 
-    /// The platform wanted of an image's index (default: this machine's)
+    /// Select this platform of the image's index (default: this machine's)
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform, requires = "image")]
     platform: Option<Platform>,
 
-    /// Every platform of an image's index, each to a file of its own in the directory that --output names
+    /// Derive every platform of the image's index
+    ///
+    /// Each is written to a separate file in the directory that --output names.
     #[arg(long, requires = "image", requires = "output", conflicts_with = "platform")]
     all_platforms: bool,
 
-    /// Look libraries up in the root file system in DIR instead of this machine's; what lies in it is a part of it
+    /// Look up libraries in the root file system in DIR instead of this machine's
+    ///
+    /// A PATH inside DIR is a file of that root.
     #[arg(long, value_name = "DIR", conflicts_with = "image")]
     root: Option<PathBuf>,
 
@@ -70,16 +77,19 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Add an attribute: a reverse-DNS key with a value; may be repeated
+    /// Add an attribute: a reverse-DNS key with a value (can be repeated)
     #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = parse_attribute)]
     attributes: Vec<(String, String)>,
 
-    /// Directories that the application's start puts into LD_LIBRARY_PATH, separated by ":"; relative
-    /// ones lie in the directory
+    /// The directories in LD_LIBRARY_PATH when the application starts, separated by ":"
+    ///
+    /// Relative paths start at the application's directory.
     #[arg(long, value_name = "DIRS", value_delimiter = ':')]
     library_path: Vec<String>,
 
-    /// Leave out versions and symbols: smaller, and a check compares names only
+    /// Leave out versions and symbols
+    ///
+    /// The file is smaller, but a check compares only names.
     #[arg(long)]
     names_only: bool,
 
@@ -102,7 +112,7 @@ fn parse_attribute(text: &str) -> Result<(String, String), String> {
 ///
 /// # Errors
 ///
-/// If a path cannot be read or the document not be written.
+/// If a path cannot be read or the specification cannot be written.
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     if let Some(source) = &arguments.image {
         return of_image(source, &arguments, context);
@@ -123,12 +133,13 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failu
     Ok(Exit::Success)
 }
 
-/// After `--from-recording` come recordings and then what they are of: a program, script or directory is no recording.
+/// Separates recordings from the paths that follow them after `--from-recording`. A program, script or directory
+/// is never a recording.
 fn split_recordings(values: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
     values.into_iter().partition(|path| !path.is_dir() && !is_startable(path))
 }
 
-/// Writes a document to where it is wanted.
+/// Writes a document to the output file or to standard output.
 fn write(bytes: &[u8], output: Option<&Path>, context: &Context) -> Result<(), Failure> {
     match output {
         Some(path) if path != Path::new("-") => write_file(path, bytes),
@@ -136,7 +147,7 @@ fn write(bytes: &[u8], output: Option<&Path>, context: &Context) -> Result<(), F
     }
 }
 
-/// Derives the specification of an image, or one for each platform.
+/// Derives the specification of an image, or one specification for each platform.
 fn of_image(source: &str, arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let source = target::image(source)?;
     let session = arguments.registry.session(context);

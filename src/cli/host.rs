@@ -10,22 +10,22 @@ use compat_loader::generate::ProfileOptions;
 
 const EXAMPLES: &str = "\
 Examples:
-  # this machine
+  # save this machine
   compat host -o node.json.zst
-  # a verdict for it, anywhere
+  # check against the saved machine, on any machine
   compat check ghcr.io/org/app:1 --host node.json.zst
-  # only the core libraries
+  # save only the core libraries
   compat host --minimal -o node.json";
 
-/// Save what this machine provides, to check against it elsewhere
+/// Save a profile of this machine, to check against it elsewhere
 ///
-/// The profile has the libraries of the directories that the loader searches, with their versions,
-/// symbols and own needs, the loader's cache, the CPU and the kernel. A verdict from it is the verdict on
-/// the machine; what it does not record is undecided.
+/// The profile contains the libraries in the directories that the loader searches, with their versions, symbols
+/// and needs. It also contains the loader's cache, the CPU and the kernel. A check against the profile gives the
+/// same verdict as on the machine. If the check needs a file that the profile does not record, it is undecided.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Write to FILE instead of standard output; compressed when its name ends with .zst
+    /// Write to FILE instead of standard output, compressed if the name ends with .zst
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -33,11 +33,11 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 
-    /// Only the libraries that come with the C library and the compiler
+    /// Save only the libraries that come with the C library and the compiler
     #[arg(long)]
     minimal: bool,
 
-    /// Record the libraries in DIR too; may be repeated
+    /// Also save the libraries in DIR (can be repeated)
     #[arg(long = "directory", value_name = "DIR")]
     directories: Vec<String>,
 }
@@ -46,7 +46,7 @@ pub struct Arguments {
 ///
 /// # Errors
 ///
-/// If the root cannot be looked at, or the profile not be written.
+/// If the root cannot be read or the profile cannot be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let options = ProfileOptions { minimal: arguments.minimal, directories: arguments.directories.clone() };
     let profile = profile(arguments.root.as_deref(), &options, &Display::new(context))?;

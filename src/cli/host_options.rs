@@ -1,4 +1,4 @@
-//! The machine that is asked about, and how programs are started on it.
+//! The host that is checked, and how programs are started on it.
 
 use std::path::{Path, PathBuf};
 
@@ -9,25 +9,28 @@ use compat_loader::check::{Host, Options};
 use compat_loader::elf::{IsaLevel, KernelVersion, Machine};
 use compat_sys::raw;
 
-/// Which machine is asked about.
+/// The host that is checked.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Host options")]
 pub(super) struct HostOptions {
-    /// The root file system in DIR instead of this machine's
+    /// Use the root file system in DIR instead of this machine's
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
 
-    /// A saved host (compat host) instead of this machine
+    /// Use a saved host (compat host) instead of this machine
     #[arg(long, value_name = "FILE", conflicts_with = "root")]
     pub host: Option<PathBuf>,
 
-    /// Assume this machine, by its `uname -m` name: x86_64, aarch64, s390x, ppc64le, … [default: that of the root's
-    /// own programs]
+    /// Assume this machine, by its `uname -m` name [default: the machine of the root's programs]
+    ///
+    /// Names are x86_64, aarch64, s390x, ppc64le and so on.
     #[arg(long, value_name = "NAME", value_parser = parse_machine)]
     pub machine: Option<(Machine, bool)>,
 
-    /// Assume a CPU of this level: x86-64-v1 to x86-64-v4, power8 to power10, z13 to z17, or armv8 and armv9 with
-    /// their minor versions (nothing in an object asks for one)
+    /// Assume a CPU of this level
+    ///
+    /// Levels are x86-64-v1 to x86-64-v4, power8 to power10, z13 to z17, and armv8 and armv9 with their minor
+    /// versions. No object requires an armv8 or armv9 level.
     #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
     pub cpu: Option<CpuLevel>,
 
@@ -35,7 +38,9 @@ pub(super) struct HostOptions {
     #[arg(long, value_name = "VERSION", value_parser = parse_kernel)]
     pub kernel: Option<KernelVersion>,
 
-    /// Assume pages of this size, such as 4k, 16k or 64k, which decides whether segments can be mapped
+    /// Assume pages of this size, such as 4k, 16k or 64k
+    ///
+    /// The size decides whether segments can be mapped.
     #[arg(long, value_name = "SIZE", value_parser = parse_page_size)]
     pub page_size: Option<u64>,
 }
@@ -44,22 +49,22 @@ pub(super) struct HostOptions {
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Start options")]
 pub(super) struct StartOptions {
-    /// Assume this LD_LIBRARY_PATH [default: that of the environment, without --root or --host]
+    /// Assume this LD_LIBRARY_PATH [default: the environment's, without --root or --host]
     #[arg(long, value_name = "DIRS")]
     pub library_path: Option<String>,
 
-    /// Take libraries as loaded by this program (a path of the root), rather than on their own
+    /// Check libraries as loaded by this program (a path in the root) instead of without a program
     #[arg(long, value_name = "PATH")]
     pub host_program: Option<PathBuf>,
 }
 
-/// A level of CPUs of one machine.
+/// A CPU level of one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CpuLevel {
     name: String,
     machine: Machine,
     isa: Option<IsaLevel>,
-    /// The sub-directories of `glibc-hwcaps` that are for it, best first.
+    /// The subdirectories of `glibc-hwcaps` for this level, best first.
     hwcaps: Vec<String>,
 }
 
@@ -68,7 +73,7 @@ impl CpuLevel {
         self.machine == machine || (self.machine, machine) == (Machine::X86_64, Machine::I386)
     }
 
-    /// The level and those below it, by the names that glibc has for them.
+    /// Returns the level and the lower ones, by glibc's names for them.
     fn numbered(
         name: &str,
         machine: Machine,
@@ -78,7 +83,7 @@ impl CpuLevel {
         let number: u32 = name.strip_prefix(prefix)?.parse().ok()?;
         let lowest = *known.start();
         let below = (lowest..=number).rev().map(|number| format!("{prefix}{number}"));
-        // glibc has no sub-directory for POWER8: it is the baseline.
+        // glibc has no subdirectory for POWER8, because it is the baseline.
         let hwcaps = below.filter(|name| name != "power8").collect();
         known.contains(&number).then(|| Self { name: name.to_owned(), machine, isa: None, hwcaps })
     }
@@ -103,7 +108,8 @@ fn parse_level(text: &str) -> Result<CpuLevel, String> {
     }
     let power = CpuLevel::numbered(text, Machine::PPC64, "power", 8..=10);
     power.or_else(|| CpuLevel::numbered(text, Machine::S390, "z", 13..=17)).ok_or_else(|| {
-        "expected x86-64-v1 to x86-64-v4, power8 to power10, z13 to z17, or one such as armv8.2".to_owned()
+        "expected x86-64-v1 to x86-64-v4, power8 to power10, z13 to z17, or an Arm level such as armv8.2"
+            .to_owned()
     })
 }
 
@@ -111,7 +117,7 @@ fn parse_kernel(text: &str) -> Result<KernelVersion, String> {
     KernelVersion::parse(text).ok_or_else(|| "expected a version such as 5.14.0".to_owned())
 }
 
-/// Reads a size in bytes, or in KiB with a "k" behind it.
+/// Parses a size in bytes, or in KiB with the suffix "k".
 fn parse_page_size(text: &str) -> Result<u64, String> {
     const SIZES: std::ops::RangeInclusive<u64> = 4096..=1 << 20;
     let (number, unit) = match text.strip_suffix(['k', 'K']) {
@@ -120,15 +126,15 @@ fn parse_page_size(text: &str) -> Result<u64, String> {
     };
     let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     size.filter(|size| size.is_power_of_two() && SIZES.contains(size))
-        .ok_or_else(|| "expected a power of two from 4096 bytes on, such as 4k, 16k or 64k".to_owned())
+        .ok_or_else(|| "expected a power of two of at least 4096 bytes, such as 4k, 16k or 64k".to_owned())
 }
 
 impl HostOptions {
-    /// The host that is meant: a root, a saved host, or this machine.
+    /// Opens the selected host: a root, a saved host, or this machine.
     ///
     /// # Errors
     ///
-    /// If it cannot be looked at.
+    /// If the host cannot be read.
     pub(super) fn open(&self, start: &StartOptions) -> Result<Host, Failure> {
         let is_elsewhere = self.root.is_some() || self.host.is_some();
         let from_environment =
@@ -151,7 +157,7 @@ impl HostOptions {
         let host = host::open(&source, &options)?;
         match &self.cpu {
             Some(cpu) if !cpu.is_of(host.environment.platform.machine) => Err(Failure::usage(format!(
-                "{} is a CPU level of {}, and the machine is {}",
+                "{} is a CPU level of {}, but the machine is {}",
                 cpu.name,
                 cpu.machine.usual_name(false),
                 host.environment.platform.name()
@@ -162,7 +168,7 @@ impl HostOptions {
 }
 
 impl HostOptions {
-    /// The path of a program in the root, which may be given as a path of this machine too.
+    /// Returns the path of a program in the root. The user can also give it as a path on this machine.
     fn program_path(&self, path: &Path) -> String {
         let inside = self.root.as_deref().and_then(|root| in_root::inside(path, root));
         let shown = raw::of_path(path);

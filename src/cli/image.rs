@@ -4,30 +4,31 @@ use crate::app::Failure;
 use crate::app::derive::refuse_options;
 use compat_image::{HostLibraries, ImageOptions};
 
-/// What is derived from an image.
+/// The parts of an image that are read.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Image options")]
 pub(super) struct DeriveOptions {
-    /// Take every ELF object of the image, rather than what its command starts
+    /// Read every ELF object of the image, instead of only the programs that its command starts
     #[arg(long)]
     pub all: bool,
 
-    /// Take this program of the image instead of its command; may be repeated
+    /// Read this program of the image instead of its command (can be repeated)
     #[arg(long, value_name = "PATH")]
     pub executable: Vec<String>,
 
-    /// Expect libraries of this name from the host when the image lacks them; "*" stands for anything; may
-    /// be repeated
+    /// Expect libraries of this name from the host if the image lacks them (can be repeated)
+    ///
+    /// "*" matches any text.
     #[arg(long, value_name = "NAME=PROVIDER", value_parser = parse_host_library)]
     pub host_library: Vec<(String, String)>,
 }
 
 impl DeriveOptions {
-    /// Refuses options that would have no effect, since nothing is derived from an image.
+    /// Rejects options that have no effect because no image is read.
     ///
     /// # Errors
     ///
-    /// Wrong usage, naming the option that is lacking.
+    /// If such an option is given. The error is wrong usage and names the missing option.
     pub(super) fn expect_none(&self, lacking: &str) -> Result<(), Failure> {
         refuse_options(&options(self, [], false), lacking)
     }
@@ -42,7 +43,7 @@ fn parse_host_library(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// The options of a derivation.
+/// Returns the options of a derivation.
 pub(super) fn options(
     derive: &DeriveOptions,
     attributes: impl IntoIterator<Item = (String, String)>,

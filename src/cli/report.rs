@@ -1,4 +1,4 @@
-//! A report as text for people: what is missing, who wants it, what the host has instead.
+//! A report as text for people: missing libraries, the objects that need them, and the host's alternatives.
 
 mod problem;
 mod remark;
@@ -16,10 +16,10 @@ use compat_sys::raw;
 pub(super) use problem::describe;
 use remark::times;
 
-/// How many names of one kind are listed before the rest is counted.
+/// The maximum number of names that a list shows. The rest is counted.
 const MOST_NAMES: usize = 8;
 
-/// The report as text, with terminal styles.
+/// Returns the report as text, with terminal styles.
 pub fn render(report: &Report) -> String {
     let mut text = String::new();
     let (word, style) = match report.verdict {
@@ -37,12 +37,13 @@ pub fn render(report: &Report) -> String {
     text
 }
 
-/// A line of the report: names come from documents of strangers, and must not steer the terminal.
+/// Returns a line of the report with control characters escaped. Names come from untrusted documents and must not
+/// control the terminal.
 pub(super) fn printable(line: &str) -> String {
     compat_oci::text::shown(&raw::shown(line), 4000)
 }
 
-/// A name that would steer a terminal if it were printed as it is.
+/// A name that would control a terminal if it were printed unescaped.
 #[cfg(test)]
 pub(super) const STEERING: &str = "lib\u{1b}[31mX\u{9b}m\u{202e}\u{efff}.so";
 
@@ -59,7 +60,7 @@ fn headline(report: &Report) -> String {
     match report.verdict {
         Verdict::Compatible if start::is_followed_in_part(report) => {
             let start = if is_one { "starts" } else { "start" };
-            format!("{subjects} {start} on {place}; not all that scripts do was looked at")
+            format!("{subjects} {start} on {place}, but scripts were not checked completely")
         }
         Verdict::Compatible if is_one => format!("{subjects} runs on {place}"),
         Verdict::Compatible => format!("{subjects} run on {place}"),
@@ -67,7 +68,7 @@ fn headline(report: &Report) -> String {
             format!("{} would start on {place} and fail later", failing(report))
         }
         Verdict::Incompatible => format!("{} would not start on {place}", failing(report)),
-        Verdict::Undecided => format!("cannot tell whether {subjects} runs on {place}"),
+        Verdict::Undecided => format!("could not decide whether {subjects} runs on {place}"),
     }
 }
 
@@ -76,7 +77,7 @@ fn failing(report: &Report) -> String {
     names(failing.map(|subject| subject.path.as_str()))
 }
 
-/// Names for a sentence: a few, then how many more.
+/// Returns names for a sentence: the first few, and the number of the others.
 pub(super) fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     let all: Vec<&str> = all.collect();
     match all.len() {
@@ -88,8 +89,7 @@ pub(super) fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// Findings that are told together: the missing versions of one library, the missing symbols of one
-/// object.
+/// Findings that are printed together: the missing versions of one library, or the missing symbols of one object.
 struct Group<'a> {
     impact: Impact,
     sentence: String,
@@ -115,22 +115,23 @@ fn groups(findings: &[Finding]) -> Vec<Group<'_>> {
             }),
         }
     }
-    groups.iter_mut().for_each(Group::tell);
+    groups.iter_mut().for_each(Group::describe);
     groups
 }
 
-/// What the findings of a group have in common.
+/// The properties that the findings of a group have in common.
 #[derive(PartialEq, Eq, Hash)]
 enum Common<'a> {
-    /// Missing versions of one file: the file, the newest version there is of their family.
+    /// Missing versions of one file: the file, and the newest version of the same family.
     Versions(&'a str, &'a str),
-    /// Missing versions of one file that has none of their family: the file, the object that wants them.
+    /// Missing versions of one file without versions of that family: the file, and the object that needs them.
     Family(&'a str, &'a str),
-    /// Missing symbols of one object: the library, the object, the version, whether they are only called.
+    /// Missing symbols of one object: the library, the object, the version, and whether they are only called.
     Symbols(Option<&'a str>, &'a str, Option<&'a str>, bool),
-    /// Libraries that are not here and that recorded runs loaded: the program, in how many of how many.
+    /// Missing libraries that recorded runs loaded: the program, the number of runs that loaded them, and all
+    /// runs.
     Recorded(&'a str, u32, u32),
-    /// Scripts of which nothing was looked at: what runs them.
+    /// Scripts whose commands were not checked: the interpreter.
     Scripts(&'a str),
 }
 
@@ -156,7 +157,7 @@ fn common(finding: &Finding) -> Option<Common<'_>> {
 }
 
 impl Group<'_> {
-    fn tell(&mut self) {
+    fn describe(&mut self) {
         let first = self.findings[0];
         match &first.matter {
             Matter::Problem(problem) => {
@@ -167,8 +168,9 @@ impl Group<'_> {
                 if recorded_missing(first).is_some() =>
             {
                 let missing = names(self.findings.iter().filter_map(|finding| recorded_missing(finding)));
-                let (times, are) = (times(*seen, *runs), if self.findings.len() == 1 { "is" } else { "are" });
-                self.sentence = format!("{program} loaded {missing} {times}, which {are} not here");
+                let (times, them) =
+                    (times(*seen, *runs), if self.findings.len() == 1 { "it" } else { "them" });
+                self.sentence = format!("{program} loaded {missing} {times}, but this host lacks {them}");
                 return;
             }
             Matter::Remark(remark) => {
@@ -184,7 +186,7 @@ impl Group<'_> {
         let of_host: BTreeSet<&str> = self.each(|finding| &finding.of_host).collect();
         if !of_host.is_empty() {
             let of_host = names(of_host.into_iter());
-            self.details.push(format!("from the host: {of_host}; every other path is the image's"));
+            self.details.push(format!("from the host: {of_host} (all other paths are in the image)"));
         }
         let mut known = HashSet::new();
         let hints: Vec<&str> =
@@ -193,12 +195,12 @@ impl Group<'_> {
         self.details.extend(hints);
     }
 
-    /// The texts of one kind of all findings.
+    /// Returns one kind of text of all findings.
     fn each(&self, texts: impl Fn(&Finding) -> &Vec<String>) -> impl Iterator<Item = &str> {
         self.findings.iter().flat_map(move |finding| texts(finding)).map(String::as_str)
     }
 
-    /// Those that want something, each once: a few, then how many more.
+    /// Returns the objects that need something, each once: the first few, and the number of the others.
     fn wanting(&self) -> (String, &'static str) {
         let mut known = HashSet::new();
         let all = self.findings.iter().filter_map(|finding| match &finding.matter {
@@ -208,7 +210,7 @@ impl Group<'_> {
             _ => None,
         });
         let all: Vec<&str> = all.filter(|object| known.insert(*object)).collect();
-        let verb = if all.len() == 1 { "wants" } else { "want" };
+        let verb = if all.len() == 1 { "needs" } else { "need" };
         (names(all.into_iter()), verb)
     }
 
@@ -218,27 +220,29 @@ impl Group<'_> {
                 let mut known = HashSet::new();
                 let versions = self.findings.iter().filter_map(|finding| missing_version(finding));
                 let wanted = names(versions.filter(|version| known.insert(*version)));
-                let (wanting, want) = self.wanting();
+                let (wanting, need) = self.wanting();
                 match highest {
-                    Some(highest) => format!("{library} here ends at {highest}, {wanting} {want} {wanted}"),
-                    None => format!("{library} here has no {wanted}, which {wanting} {want}"),
+                    Some(highest) => {
+                        format!("{library} has versions up to {highest}, but {wanting} {need} {wanted}")
+                    }
+                    None => format!("{library} lacks {wanted}, which {wanting} {need}"),
                 }
             }
             Problem::SymbolMissing { library, wanted_by, version, lazy, .. } => {
                 let symbols = names(self.findings.iter().filter_map(|finding| missing_symbol(finding)));
                 let of = match (library, version) {
-                    (Some(library), Some(version)) => format!(" of version {version} ({library})"),
+                    (Some(library), Some(version)) => format!(" with version {version} (of {library})"),
                     _ => String::new(),
                 };
-                let when = if *lazy { "; it would fail at the first call" } else { "" };
-                format!("nothing here defines {symbols}{of}, which {wanted_by} wants{when}")
+                let when = if *lazy { " (it would fail at the first call)" } else { "" };
+                format!("no loaded object defines {symbols}{of}, which {wanted_by} needs{when}")
             }
             Problem::ScriptNotFollowed { interpreter, started: None, .. } if self.findings.len() > 1 => {
                 let scripts = names(self.findings.iter().filter_map(|finding| match &finding.matter {
                     Matter::Problem(problem) => problem.object(),
                     Matter::Remark(_) => None,
                 }));
-                format!("{scripts} are scripts: what {interpreter} does with them was not looked at")
+                format!("{scripts} are scripts for {interpreter}: their commands were not checked")
             }
             other => describe(other),
         }
@@ -252,7 +256,7 @@ fn missing_version(finding: &Finding) -> Option<&str> {
     }
 }
 
-/// The library of recorded runs that is not here.
+/// Returns the library of recorded runs that the host lacks.
 fn recorded_missing(finding: &Finding) -> Option<&str> {
     match &finding.matter {
         Matter::Remark(Remark::RecordedLibrary { library, problem, .. }) => match &**problem {
@@ -272,7 +276,7 @@ fn missing_symbol(finding: &Finding) -> Option<&str> {
     }
 }
 
-/// What helps to find the cause.
+/// Returns lines that help to find the cause.
 fn details(problem: &Problem) -> Vec<String> {
     match problem {
         Problem::VersionMissing { path, .. } => vec![format!("found: {path}")],
@@ -280,8 +284,8 @@ fn details(problem: &Problem) -> Vec<String> {
         | Problem::DlopenMissing { searched, rejected, .. } => {
             let searched = searched.iter().map(String::as_str);
             let mut lines = vec![format!("searched: {}", names_or_nothing(searched))];
-            let passed_over = rejected.iter().take(MOST_NAMES);
-            lines.extend(passed_over.map(|file| format!("passed over: {} ({})", file.path, file.reason)));
+            let skipped = rejected.iter().take(MOST_NAMES);
+            lines.extend(skipped.map(|file| format!("skipped: {} ({})", file.path, file.reason)));
             lines
         }
         Problem::LibraryUncertain { rejected, .. } => {
@@ -306,14 +310,14 @@ fn details_of_remark(remark: &Remark) -> Vec<String> {
         lines.push(format!("not met: {}", unmet.join(", ")));
     }
     if !unknown.is_empty() {
-        lines.push(format!("not known, because the driver's files do not say it: {}", unknown.join(", ")));
+        lines.push(format!("undecided, because the driver's files do not show it: {}", unknown.join(", ")));
     }
     lines
 }
 
 fn names_or_nothing<'a>(all: impl Iterator<Item = &'a str>) -> String {
     let all: Vec<&str> = all.collect();
-    if all.is_empty() { "nothing but the loader's cache".to_owned() } else { all.join(", ") }
+    if all.is_empty() { "only the loader's cache".to_owned() } else { all.join(", ") }
 }
 
 fn render_group(text: &mut String, group: &Group<'_>) {
@@ -335,7 +339,10 @@ fn footnote(report: &Report) -> Option<String> {
     let level = match source.level.as_deref() {
         Some("generated") => {
             let image = source.digest.as_deref().unwrap_or(&source.reference);
-            return Some(format!("decided by the layers of {}, which were read now", printable(image)));
+            return Some(format!(
+                "decided by the layers of {}, which were read for this check",
+                printable(image)
+            ));
         }
         Some("platform") => "attached to the image of this platform",
         Some("index") => "attached to the image's index",

@@ -10,27 +10,27 @@ use compat_oci::{Location, Platform};
 
 /// Print the image of an index that runs best on this machine
 ///
-/// Looks at the manifest of every platform that this machine's CPU could run, best level first, and prints
-/// the first whose attached artifact says that it will run here. Of equal levels the one with the higher
-/// weight comes first (attribute org.compatlib.weight). No layer is pulled.
+/// Checks the manifests of all platforms that this machine's CPU can run, best level first. Prints the first one
+/// that is compatible according to its attached artifact. Among equal levels, the higher weight comes first
+/// (attribute org.compatlib.weight). No layer is pulled.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   docker pull \"$(compat select ghcr.io/org/app:1.0)\"
   compat select ghcr.io/org/app:1.0 --host node.json.zst
 
-Exit code: 0 found, 1 nothing in the index runs here, 2 wrong usage, 3 could not decide (no artifacts, or a \
-registry or I/O error).")]
+Exit code: 0 found, 1 no image in the index runs on this machine, 2 wrong usage, 3 undecided (no \
+artifacts, or a registry or I/O error).")]
 pub struct Arguments {
     /// The index: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
     #[arg(value_name = "INDEX")]
     index: String,
 
-    /// Let what would start and fail later pass
+    /// Also accept images that would start but fail later
     #[arg(long)]
     accept_risk: bool,
 
-    /// How the result is printed
+    /// The format of the output
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 
@@ -45,7 +45,7 @@ pub struct Arguments {
 ///
 /// # Errors
 ///
-/// If the index cannot be had, or an artifact of it.
+/// If the index or one of its artifacts cannot be fetched.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = arguments.host.open(&StartOptions::default())?;
     let location = arguments.fetch.target.location(&arguments.index)?;
@@ -75,7 +75,7 @@ fn exit(report: &SelectReport) -> Exit {
     }
 }
 
-/// Why nothing was selected.
+/// Returns the reason why no image was selected.
 fn nothing(location: &Location, wanted: &Platform, candidates: &[Candidate], exit: Exit) -> Failure {
     let without: Vec<&str> = candidates
         .iter()
@@ -93,7 +93,8 @@ fn nothing(location: &Location, wanted: &Platform, candidates: &[Candidate], exi
                 Exit::Incompatible => format!("no image of {location} runs on this host"),
                 _ => format!("no image of {location} is known to run on this host"),
             },
-            Some("`compat check IMAGE@DIGEST` says why; `--format json` lists what was looked at".to_owned()),
+            Some("run `compat check IMAGE@DIGEST` for the reasons, or use `--format json` to list the images that \
+                  were checked".to_owned()),
         ),
     };
     Failure { cause: Cause::Undecided, message, hint }

@@ -5,46 +5,47 @@ use super::registry_options::{CacheOptions, RegistryOptions};
 use crate::app::{Failure, Session, target};
 use compat_oci::{FindOptions, FormatError, Location, Platform};
 
-/// What may be asked about.
+/// The kinds of sources that are accepted.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub(super) struct TargetOptions {
-    /// Take nothing but references that name their registry (HOST/NAME:TAG, HOST/NAME@DIGEST): no file, image
-    /// layout or archive is looked at, whatever is typed
+    /// Accept only references that name their registry (HOST/NAME:TAG, HOST/NAME@DIGEST)
+    ///
+    /// Files, image layouts and archives are never read.
     #[arg(long)]
     pub references_only: bool,
 }
 
 impl TargetOptions {
-    /// The location that a text is.
+    /// Parses a location.
     ///
     /// # Errors
     ///
-    /// Wrong usage where it is none that is allowed.
+    /// If the text is not an allowed location (wrong usage).
     pub(super) fn location(self, source: &str) -> Result<Location, Failure> {
         target::location(source, self.references_only)
     }
 }
 
-/// The location that a text is, where any kind of reference is taken.
+/// Parses a location of any kind.
 ///
 /// # Errors
 ///
-/// Wrong usage where it is none.
+/// If the text is not a location (wrong usage).
 pub(super) fn parse_location(source: &str) -> Result<Location, Failure> {
     TargetOptions::default().location(source)
 }
 
-/// How a specification is fetched.
+/// The options for fetching a specification.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct SourceOptions {
     #[command(flatten)]
     pub target: TargetOptions,
 
-    /// Ask no registry: use only what is in the cache
+    /// Use only the cache, and contact no registry
     #[arg(long, conflicts_with = "no_cache", help_heading = "Cache options")]
     pub offline: bool,
 
-    /// The platform wanted of an index (default: this machine's)
+    /// Select this platform of an index (default: this machine's)
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     pub platform: Option<Platform>,
 
@@ -56,12 +57,12 @@ pub(super) struct SourceOptions {
 }
 
 impl SourceOptions {
-    /// The session of a run with these options.
+    /// Returns the session of a run with these options.
     pub(super) fn session(&self, context: &Context) -> Session {
         self.registry.caching_session(Some(&self.cache), context)
     }
 
-    /// Which artifact is wanted: for the platform that was named, else for that of the `default`.
+    /// Returns the options that select an artifact: for the named platform, or else for the `default`.
     pub(super) fn find_options(&self, default: impl FnOnce() -> Platform) -> FindOptions {
         FindOptions {
             platform: self.platform.clone().unwrap_or_else(default),
@@ -71,11 +72,11 @@ impl SourceOptions {
     }
 }
 
-/// A platform as a user types it.
+/// Parses a platform as a user types it.
 ///
 /// # Errors
 ///
-/// If it is not a platform.
+/// If the text is not a platform.
 pub(super) fn parse_platform(text: &str) -> Result<Platform, FormatError> {
     Platform::parse(text)
 }
@@ -91,7 +92,7 @@ mod tests {
         let refused = only.location("/dev/null").unwrap_err();
         assert_eq!(refused.cause, crate::app::Cause::Usage);
         insta::assert_snapshot!(refused.message, @r#"invalid reference "/dev/null": only HOST/NAME:TAG and HOST/NAME@DIGEST are taken here"#);
-        insta::assert_snapshot!(refused.hint.unwrap(), @"--references-only is given: files, layouts and short names are refused");
+        insta::assert_snapshot!(refused.hint.unwrap(), @"--references-only rejects files, layouts and short names");
     }
 
     #[test]

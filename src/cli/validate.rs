@@ -1,4 +1,4 @@
-//! `compat validate`: documents against the schema.
+//! `compat validate`: checks specifications against the schema.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -11,15 +11,15 @@ use crate::cli::{Context, Exit};
 
 /// Check specifications against the schema
 ///
-/// Names the place of each fault as a JSON pointer. Exit code: 0 all valid, 1 some are not, 3 a file
-/// could not be read and the others are valid.
+/// Prints the place of each error as a JSON pointer. Exit code: 0 all valid, 1 some invalid, 3 a file could not be
+/// read and the others are valid.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// Specifications; "-" is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// How to print the faults
+    /// The format of the output
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
 }
@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Fail
     Ok(exit(&all))
 }
 
-/// As for a check: a document that is not valid decides, whatever could not be read.
+/// Returns the exit code. As in a check, an invalid document outweighs files that could not be read.
 fn exit(all: &[Validation]) -> Exit {
     if all.iter().any(|validation| !validation.faults.is_empty()) {
         Exit::Incompatible

@@ -1,5 +1,5 @@
-//! Layers as files. Their titles are what strangers wrote: they name recordings in the directory that is meant,
-//! and nothing that is there is replaced.
+//! Writes layers to files. Their titles are untrusted: they can only name recordings in the target directory, and
+//! no existing file is replaced.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -14,28 +14,28 @@ use compat_oci::manifest::TITLE;
 use compat_oci::media_type;
 use compat_oci::{Descriptor, Error, Store, limit};
 
-/// The longest name of a file (`NAME_MAX`) that a title may have.
+/// The maximum length of a title as a file name (`NAME_MAX`), in bytes.
 const LONGEST_NAME: usize = 255;
 
-/// Where a recording goes.
+/// The file of a recording.
 #[derive(Debug)]
 pub struct Target {
-    /// Its file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Whether it is there already, byte for byte.
+    /// Whether the file already exists with the same bytes.
     is_there: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{} is there already, and is another file than the recording of that name", .0.display())]
+#[error("{} already exists and differs from the recording of that name", .0.display())]
 struct AnotherFile(PathBuf);
 
-/// Where the recordings of an artifact go in a directory, which is made where it is not there. `specification` is where
-/// the specification goes, if it goes to a file: no recording goes there, too.
+/// Returns the files for the recordings of an artifact in a directory, and creates the directory if it does not
+/// exist. `specification` is the file for the specification, if any. No recording gets the same name.
 ///
 /// # Errors
 ///
-/// If one is too large, or another file of its name is there.
+/// If a recording is too large, or a different file of its name exists.
 pub fn targets(
     layers: &[Descriptor],
     directory: &Path,
@@ -49,8 +49,11 @@ pub fn targets(
     if let Some(specification) = specification
         && of_specification.is_some_and(|name| own_names.contains(&name))
     {
-        let message = format!("{} has the name of a recording that goes there, too", specification.display());
-        return Err(Failure::usage(message).with_hint("name another file with --output".to_owned()));
+        let message = format!(
+            "{} has the name of a recording that is written to the same directory",
+            specification.display()
+        );
+        return Err(Failure::usage(message).with_hint("choose another file name with --output".to_owned()));
     }
     let mut targets = Vec::new();
     for (number, layer) in layers.iter().enumerate() {
@@ -68,28 +71,27 @@ pub fn targets(
     Ok(targets)
 }
 
-/// The name of a file, where it lies in a directory.
+/// Returns the name of a file if it is in a directory.
 fn name_in(file: &Path, directory: &Path) -> Option<String> {
     let above = file.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let is_there = above.canonicalize().ok()? == directory.canonicalize().ok()?;
     is_there.then(|| file.file_name().map(|name| name.to_string_lossy().into_owned()))?
 }
 
-/// The name of a recording whose title cannot be taken.
+/// Returns the name of a recording with an unusable title.
 fn own_name(number: usize, layer: &Descriptor) -> String {
     let ending = if layer.media_type == media_type::RECORDING { PLAIN } else { COMPRESSED };
     format!("recording-{}{ending}", number + 1)
 }
 
-/// Whether a title, which strangers may have written, is the name of a recording in the directory that is meant, and
-/// nothing else.
+/// Returns whether a title, which is untrusted, is a plain name of a recording in the target directory.
 fn is_name(title: &str) -> bool {
     let is_plain = |character: char| !character.is_control() && character != '/';
     let is_file_name = !title.starts_with('.') && title.len() <= LONGEST_NAME && title.chars().all(is_plain);
     is_file_name && (title.ends_with(PLAIN) || title.ends_with(COMPRESSED))
 }
 
-/// Whether a recording is there already.
+/// Returns whether a recording already exists.
 fn is_there(path: &Path, layer: &Descriptor) -> Result<bool, Failure> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -114,7 +116,7 @@ fn is_same(path: &Path, layer: &Descriptor) -> io::Result<bool> {
     }
 }
 
-/// Fetches the recordings of an artifact that are not there; each file appears when it is whole.
+/// Fetches the missing recordings of an artifact. Each file appears when it is complete.
 ///
 /// # Errors
 ///
@@ -196,7 +198,7 @@ mod tests {
             named(&own(4), false),
         ];
         assert_eq!(names(&found), expected);
-        // The specification itself goes there.
+        // The specification is written to the same directory.
         let found = targets(&layers[1..2], "a.jsonl.zst").unwrap();
         assert_eq!(names(&found), [named(&own(1), false)]);
         assert!(targets(&layers[1..2], &own(1)).is_err());
@@ -207,13 +209,12 @@ mod tests {
             fs::write(&file, other).unwrap();
             let refused = targets(&layers[1..2], "compat.json").unwrap_err();
             let message = refused.message.replace(&directory.path().display().to_string(), "");
-            let expected =
-                "/a.jsonl.zst is there already, and is another file than the recording of that name";
+            let expected = "/a.jsonl.zst already exists and differs from the recording of that name";
             assert_eq!(message, expected);
             assert!(refused.hint.is_some());
         }
         fs::remove_file(&file).unwrap();
         std::os::unix::fs::symlink("/nowhere", &file).unwrap();
-        assert!(targets(&layers[1..2], "compat.json").is_err(), "what a link leads to is not made");
+        assert!(targets(&layers[1..2], "compat.json").is_err(), "the target of a link is not created");
     }
 }

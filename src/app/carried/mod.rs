@@ -1,5 +1,5 @@
-//! Recordings that travel with an artifact: compressed on the way there (`send`), files again on the way
-//! back (`fetch`).
+//! Recordings in artifacts: compressed when they are pushed (`send`), and written to files when they are pulled
+//! (`fetch`).
 
 mod fetch;
 mod send;
@@ -7,6 +7,6 @@ mod send;
 pub use fetch::{Target, fetch, targets};
 pub use send::read;
 
-/// The endings of the names that recordings travel under: plain, and compressed with zstd.
+/// The endings of the names of recordings in artifacts: plain, and compressed with zstd.
 const PLAIN: &str = ".jsonl";
 const COMPRESSED: &str = ".jsonl.zst";

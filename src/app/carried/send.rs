@@ -1,4 +1,4 @@
-//! Recordings as layers. Each is read once, since it may be a pipe: it is checked while it is compressed.
+//! Recordings as layers. Each can be a pipe, so it is read once: it is checked while it is compressed.
 
 use std::collections::HashSet;
 use std::io::{self, BufReader, Read, Write};
@@ -10,25 +10,26 @@ use compat_oci::artifact::Recording;
 use compat_oci::{Error, limit};
 use compat_trace::{ReadError, Reader};
 
-/// The level of zstd: a recording is some hundred bytes a line, much alike.
+/// The compression level of zstd. The lines of a recording have some hundred bytes each and are much alike.
 const COMPRESSION_LEVEL: i32 = 9;
 
-/// What a file that is compressed with zstd begins with (RFC 8878, section 3.1.1).
+/// The first bytes of a zstd file (RFC 8878, section 3.1.1).
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// How many bytes are read at once.
+/// The number of bytes that are read at once.
 const BLOCK: usize = 1 << 17;
 
-/// Reads recordings, `-` for standard input, as layers beside the specification in this file.
+/// Reads recordings, or standard input for `-`, as layers of an artifact. `specification` is the file of its
+/// specification.
 ///
 /// # Errors
 ///
-/// If one cannot be read or is no recording, all are larger than what is pushed at once, two have the same
-/// name, or two files are standard input.
+/// If one cannot be read or is not a recording, if together they exceed the limit for one push, if two have the
+/// same name, or if standard input is named twice.
 pub fn read(paths: &[PathBuf], specification: &Path) -> Result<Vec<Recording>, Failure> {
     let all = paths.iter().map(PathBuf::as_path).chain([specification]);
     if all.filter(|path| *path == Path::new("-")).count() > 1 {
-        let message = "standard input can be one recording or the specification, and is named twice";
+        let message = "standard input is named twice, but can only be one recording or the specification";
         return Err(Failure::usage(message).with_hint("write one of them to a file".to_owned()));
     }
     let mut titles = HashSet::new();
@@ -46,7 +47,7 @@ pub fn read(paths: &[PathBuf], specification: &Path) -> Result<Vec<Recording>, F
     Ok(recordings)
 }
 
-/// A recording, compressed. `room` is how large it may be, in bytes.
+/// Returns a recording, compressed. `room` is its maximum size, in bytes.
 fn content(path: &Path, room: u64) -> Result<Vec<u8>, Failure> {
     let file = recording::name(path);
     let failed = |source| recording::failure(&ReadError::Read { file: file.clone(), source });
@@ -66,7 +67,7 @@ fn content(path: &Path, room: u64) -> Result<Vec<u8>, Failure> {
     Ok(passing.copy.into_bytes())
 }
 
-/// Reads a recording to its end, and what follows it where its input goes on.
+/// Reads a recording to its end, and the rest of the input after it.
 fn pass<R: Read>(file: &str, passing: &mut Passing<R>) -> Result<(), ReadError> {
     let mut reader = Reader::new(file, BufReader::with_capacity(BLOCK, &mut *passing))?;
     while reader.read_event()?.is_some() {}
@@ -75,7 +76,7 @@ fn pass<R: Read>(file: &str, passing: &mut Passing<R>) -> Result<(), ReadError> 
     rest.map(drop).map_err(|source| ReadError::Read { file: file.to_owned(), source })
 }
 
-/// An input of which a copy is made as it is read.
+/// An input that is copied as it is read.
 struct Passing<R> {
     input: R,
     copy: Copy,
@@ -89,7 +90,7 @@ impl<R: Read> Read for Passing<R> {
     }
 }
 
-/// The copy: of what is compressed as it is, else compressed.
+/// The copy. A compressed input is copied unchanged, and any other input is compressed.
 enum Copy {
     Whole(Bounded),
     Packed(zstd::stream::write::Encoder<'static, Bounded>),
@@ -118,7 +119,7 @@ impl Copy {
         }
     }
 
-    /// Nothing comes any more.
+    /// Completes the copy.
     fn end(&mut self) -> io::Result<()> {
         match self {
             Self::Whole(_) => Ok(()),
@@ -134,7 +135,7 @@ impl Copy {
     }
 }
 
-/// Bytes in memory, up to a number of them.
+/// Bytes in memory, up to a limit.
 struct Bounded {
     bytes: Vec<u8>,
     room: u64,
@@ -156,7 +157,8 @@ impl Write for Bounded {
     }
 }
 
-/// The name that a recording travels under: that of its file; what is none (a pipe) is numbered.
+/// Returns the name of a recording in the artifact: the name of its file. An input that is not a file (a pipe)
+/// gets a number.
 fn title(path: &Path, number: usize) -> String {
     if path == Path::new("-") || !path.is_file() {
         return format!("recording-{}{COMPRESSED}", number + 1);
@@ -233,7 +235,7 @@ mod tests {
         assert!(read(&[directory.path().join("none")]).is_err());
         let stdin = PathBuf::from("-");
         let twice = super::read(std::slice::from_ref(&stdin), &stdin).unwrap_err();
-        insta::assert_snapshot!(twice.message, @"standard input can be one recording or the specification, and is named twice");
+        insta::assert_snapshot!(twice.message, @"standard input is named twice, but can only be one recording or the specification");
     }
 
     #[test]

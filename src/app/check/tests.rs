@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 
-/// Notes what is said before the report, in order.
+/// Collects the messages before the report, in order.
 #[derive(Debug, Default)]
 struct Said(Mutex<Vec<String>>);
 
@@ -23,7 +23,7 @@ impl Observer for Said {
     fn finish(&self) {}
 }
 
-/// The report on some targets, and what was said before it.
+/// Returns the report on some targets, and the messages before it.
 fn checked(texts: &[String], root: &Path) -> (Report, Vec<String>) {
     let host = Host::at(root, &Options::default()).unwrap();
     let options = CheckOptions {

@@ -1,9 +1,9 @@
-//! What each text that a user may type is.
+//! The class of each text that a user can type.
 
 use super::*;
 use std::fs;
 
-/// What a target is, in words.
+/// Returns a target in words.
 fn understood(text: &str, generate: bool, root: Option<&Path>) -> String {
     let options = TargetOptions { references_only: false, generate, root: root.map(Path::to_owned) };
     match Target::parse(text, &options) {
@@ -16,7 +16,7 @@ fn understood(text: &str, generate: bool, root: Option<&Path>) -> String {
     }
 }
 
-/// A directory with one of each.
+/// Creates a directory with one file of each class.
 fn samples() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &[u8], mode: u32| {
@@ -45,7 +45,7 @@ fn samples() -> tempfile::TempDir {
     directory
 }
 
-/// Each line: what was typed, then what it is, without and with `--generate` where that differs.
+/// Each line contains the typed text and its class, and after `|` the class with `--generate` if it differs.
 #[test]
 fn a_text_names_one_thing() {
     let directory = samples();

@@ -1,4 +1,4 @@
-//! A load becomes a tree.
+//! Converts a load to a tree.
 
 use crate::app::tree::document::{Available, Tree, TreeBinding, TreeEdge, TreeObject, TreeProblem};
 use crate::app::tree::place;
@@ -6,7 +6,7 @@ use compat_loader::check::Impact;
 use compat_loader::loader::{Bound, Edge, EdgeOutcome, KnownBy, Load, LoadedObject, Problem};
 
 impl Tree {
-    /// What became of the start of `subject`.
+    /// Returns the tree of a start of `subject`.
     pub fn new(subject: &str, load: &Load, with_bindings: bool) -> Self {
         let mut objects: Vec<TreeObject> = load.objects.iter().map(TreeObject::new).collect();
         if with_bindings {

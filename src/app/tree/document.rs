@@ -1,4 +1,4 @@
-//! What became of a start, as a graph: objects, what each asks for, and where the trouble is.
+//! The result of a start as a graph: the objects, their needs, and the places of problems.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,47 +9,47 @@ use compat_loader::loader::{EdgeKind, KnownBy, Problem, Rule};
 /// The identifier of this document's schema.
 pub const IDENTIFIER: &str = "urn:compatlib:schema:tree:1";
 
-/// How the names of some programs, libraries and scripts resolve.
+/// The resolved names of programs, libraries and scripts.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TreeReport {
     /// The identifier of this document's schema.
     #[serde(rename = "$schema")]
     pub schema: String,
-    /// The host they were resolved on.
+    /// The host on which they were resolved.
     pub host: HostSummary,
-    /// One for each path that was given and could be looked at.
+    /// One tree for each path that could be read.
     pub trees: Vec<Tree>,
-    /// The others.
+    /// The paths that could not be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedPath>,
 }
 
-/// A path that could not be looked at.
+/// A path that could not be read.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FailedPath {
     /// The path.
     pub path: String,
-    /// Why not.
+    /// The error.
     pub reason: String,
 }
 
-/// How the names of one program, library or script resolve.
+/// The resolved names of one program, library or script.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tree {
-    /// What was asked about.
+    /// The program, library or script.
     pub subject: String,
-    /// Whether it will run.
+    /// The verdict on it.
     pub verdict: Verdict,
-    /// The objects in the order of loading: the program first.
+    /// The objects in load order, the program first.
     pub objects: Vec<TreeObject>,
-    /// What the loader or the kernel objects to, in the order in which it would.
+    /// The problems, in the order in which the loader or the kernel would report them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<TreeProblem>,
-    /// Symbols that a library leaves to the program that loads it.
+    /// Symbols that a library needs from the program that loads it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_to_program: Vec<String>,
-    /// The ways that lead to one library, where that was asked.
+    /// The dependency chains to one library, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<Why>,
 }
@@ -58,46 +58,46 @@ pub struct Tree {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TreeObject {
-    /// Its file.
+    /// The file of the object.
     pub path: String,
-    /// The names under which it is known to be loaded.
+    /// The names under which the loader knows it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
-    /// Its own name.
+    /// The soname.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soname: Option<String>,
-    /// Its build-id in hexadecimal.
+    /// The build ID, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build_id: Option<String>,
-    /// The loader it names.
+    /// The dynamic loader that it names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interpreter: Option<String>,
-    /// Why it is this file.
+    /// The rule that found the file.
     pub found: Rule,
-    /// The object that first asked for it, by its place in the list.
+    /// The object that first needed it, by its index in the list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loaded_by: Option<usize>,
-    /// What it asks for, in order.
+    /// The names that it needs, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<TreeEdge>,
-    /// Where each of its symbols would be bound from, where that was asked.
+    /// The object that each of its symbols would be bound to, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bindings: Option<Vec<TreeBinding>>,
 }
 
-/// One name that an object asks for.
+/// One name that an object needs.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TreeEdge {
-    /// The name, tokens replaced.
+    /// The name, with tokens such as `$ORIGIN` replaced.
     pub name: String,
-    /// How it is asked for.
+    /// The kind of the need.
     #[serde(flatten)]
     pub kind: EdgeKind,
-    /// The object that answers to it, by its place in the list; absent when none is loaded.
+    /// The object that is loaded for it, by its index in the list. Absent if no object is loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<usize>,
-    /// How the object was recognised when it was loaded already.
+    /// The reason why the object counts as already loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known_by: Option<KnownBy>,
     /// The file that would be opened at run time.
@@ -110,23 +110,23 @@ pub struct TreeEdge {
 pub struct Available {
     /// The file.
     pub path: String,
-    /// Why it is this file.
+    /// The rule that found the file.
     pub found: Rule,
 }
 
-/// Something that the loader or the kernel objects to.
+/// A problem that the loader or the kernel would report.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TreeProblem {
-    /// What it means for the start.
+    /// The impact on the start.
     pub impact: Impact,
-    /// What it is.
+    /// The problem.
     #[serde(flatten)]
     pub problem: Problem,
-    /// What would be printed.
+    /// The message that would be printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Where it belongs; absent when nothing was loaded.
+    /// The place of the problem. Absent if nothing was loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Place>,
 }
@@ -134,49 +134,49 @@ pub struct TreeProblem {
 /// A place in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Place {
-    /// The object, by its place in the list.
+    /// The object, by its index in the list.
     pub object: usize,
-    /// The name that it asks for, by its place in the list of what it needs.
+    /// The needed name, by its index in the object's `needs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub need: Option<usize>,
 }
 
-/// Where one symbol would be bound from.
+/// The binding of one symbol.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TreeBinding {
     /// The symbol.
     pub symbol: String,
-    /// The version wanted.
+    /// The required version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The object that defines it, by its place in the list; absent when nothing does.
+    /// The object that defines it, by its index in the list. Absent if no object does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<usize>,
-    /// It may be absent.
+    /// The reference is weak: the symbol can be absent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub weak: bool,
-    /// Only called: bound at the first call, unless all are bound at start.
+    /// The symbol is only called, so it is bound at the first call, unless all symbols are bound at the start.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lazy: bool,
-    /// Copied into the program.
+    /// The symbol is copied into the program.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copy: bool,
 }
 
-/// The ways that lead to one library.
+/// The dependency chains to one library.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Why {
-    /// The library that was asked for.
+    /// The name of the library.
     pub name: String,
-    /// Each way: the program, then the names that lead on; the shortest first.
+    /// The chains, the shortest first. Each begins with the program and ends with the library.
     pub chains: Vec<Vec<String>>,
-    /// There are more.
+    /// Whether there are more chains.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
 }
 
 impl Tree {
-    /// The programs: objects that nothing else asked for.
+    /// Returns the programs: objects that no other object needs.
     pub fn roots(&self) -> impl Iterator<Item = usize> {
         let is_root = |object: &TreeObject| object.found == Rule::Program;
         self.objects.iter().enumerate().filter(move |(_, object)| is_root(object)).map(|(index, _)| index)
@@ -184,7 +184,7 @@ impl Tree {
 }
 
 impl TreeObject {
-    /// Whether it answers to a name: a path, a file's name, or one it is loaded under.
+    /// Returns whether the object has a name: its path, its file name, or a name that the loader knows it by.
     pub fn goes_by(&self, name: &str) -> bool {
         self.path == name
             || self.soname.as_deref() == Some(name)
@@ -194,17 +194,17 @@ impl TreeObject {
 }
 
 impl TreeEdge {
-    /// The object that was loaded for it.
+    /// Returns the object that was loaded for this need.
     pub fn loaded(&self) -> Option<usize> {
         self.object.filter(|_| self.known_by.is_none())
     }
 
-    /// Whether it has to be there for the start.
+    /// Returns whether the start fails without it.
     pub fn is_mandatory(&self) -> bool {
         matches!(self.kind, EdgeKind::Needed | EdgeKind::Filter)
     }
 
-    /// Whether it is the kernel's own object.
+    /// Returns whether the kernel provides the object.
     pub fn is_kernels(&self) -> bool {
         self.known_by == Some(KnownBy::Kernel)
     }

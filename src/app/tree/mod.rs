@@ -1,4 +1,4 @@
-//! Programs x host -> how each needed name resolves: what `compat tree` does.
+//! Programs x host -> the file of each needed name: `compat tree`.
 
 mod build;
 mod document;
@@ -21,24 +21,25 @@ pub use document::{
     TreeReport, Why,
 };
 
-/// What is shown of programs.
+/// The options of a tree.
 #[derive(Clone, Debug, Default)]
 pub struct TreeOptions {
-    /// The root file system that is asked about, if it is not this machine's.
+    /// The root file system that is checked, if it is not this machine's.
     pub root: Option<PathBuf>,
-    /// The host is a saved one, which is not made of files.
+    /// Whether the host is a saved profile, which has no files.
     pub is_saved: bool,
-    /// Where each symbol would be bound from is wanted.
+    /// Whether the tree includes the object that each symbol would be bound to.
     pub bindings: bool,
-    /// The library to which every way is wanted.
+    /// The library whose dependency chains are included.
     pub why: Option<String>,
 }
 
-/// How the names of some programs, libraries and scripts resolve.
+/// Resolves the needed names of programs, libraries and scripts.
 ///
 /// # Errors
 ///
-/// If the only one cannot be looked at. One of many that cannot be read does not keep the others from being shown.
+/// If there is only one path and it cannot be read. If one of several paths cannot be read, the others are still
+/// shown.
 pub fn trees(
     paths: &[PathBuf],
     host: &Host,
@@ -86,8 +87,8 @@ fn tree(path: &Path, options: &TreeOptions, host: &Host) -> Result<Tree, Failure
     }
 }
 
-/// The root that a file is to be started in where it lies, and its path there; `None` when it lies
-/// outside, or the host is not made of files.
+/// Returns the root that contains a file, and the file's path in it. Returns `None` if the file is outside the
+/// root or the host has no files.
 fn inside(path: &Path, options: &TreeOptions) -> Option<(Root, String)> {
     if options.is_saved {
         return None;
@@ -103,14 +104,14 @@ fn refuse_what_is_no_program(path: &Path, file: &Path) -> Result<(), Failure> {
     let metadata = std::fs::metadata(file)
         .map_err(|source| Failure::undecided(&generate::Error::Read { path: path.to_owned(), source }))?;
     if metadata.is_dir() {
-        let hint = "name a program in it; compat check takes whole directories";
-        let message = format!("{} is a folder", path.display());
+        let hint = "name a program in it, or use compat check, which accepts directories";
+        let message = format!("{} is a directory", path.display());
         return Err(Failure { cause: Cause::Undecided, message, hint: Some(hint.to_owned()) });
     }
     if is_startable(file) { Ok(()) } else { Err(Failure::undecided(&generate::Error::neither(path))) }
 }
 
-/// A file from outside the root, as if it were brought there.
+/// Loads a file from outside the root as if it were copied to the root.
 fn carried(path: &Path, host: &Host, load: impl Fn(&str, &Load) -> Tree) -> Result<Tree, Failure> {
     let options = generate::Options { paths: vec![path.to_owned()], ..generate::Options::default() };
     let mut read = generate::read(&options)

@@ -1,15 +1,15 @@
-//! Where in the tree a problem belongs: at the name that an object asks for, or at the object itself.
+//! The place of a problem in the tree: at a name that an object needs, or at the object.
 
 use crate::app::tree::document::{Place, TreeObject};
 use compat_loader::loader::{EdgeKind, Problem};
 
-/// The place of a problem; `None` when it is about something that was never loaded.
+/// Returns the place of a problem, or `None` if its object was never loaded.
 pub fn of(problem: &Problem, objects: &[TreeObject]) -> Option<Place> {
     let (wanted_by, library) = parties(problem)?;
     let mut found = None;
     for (object, node) in objects.iter().enumerate().filter(|(_, node)| node.path == wanted_by) {
         let need = library.and_then(|library| need(problem, node, library, objects));
-        // An object of two programs that one script starts is there twice.
+        // If one script starts two programs, an object of both occurs twice.
         if need.is_some() || found.is_none() {
             found = Some(Place { object, need });
         }
@@ -20,7 +20,7 @@ pub fn of(problem: &Problem, objects: &[TreeObject]) -> Option<Place> {
     found
 }
 
-/// The object that is in trouble, and the library with which.
+/// Returns the object that has the problem, and the library that the problem is about.
 fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
     Some(match problem {
         Problem::LibraryMissing { library, wanted_by, .. }
@@ -66,7 +66,7 @@ fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
     })
 }
 
-/// The name of `library` among those that an object asks for.
+/// Returns the position of `library` among the names that an object needs.
 fn need(problem: &Problem, object: &TreeObject, library: &str, objects: &[TreeObject]) -> Option<usize> {
     let at_run_time = matches!(problem, Problem::DlopenMissing { .. });
     object.needs.iter().position(|edge| {

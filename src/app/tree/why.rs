@@ -1,15 +1,15 @@
-//! The ways that lead from a program to one library.
+//! The dependency chains from a program to one library.
 
 use std::collections::HashSet;
 
 use crate::app::tree::document::{Tree, TreeEdge, Why};
 
-/// No more ways than these are told.
+/// The maximum number of chains that are reported.
 const MAXIMUM_CHAINS: usize = 256;
-/// The search ends after as many steps: in a dense graph most of them lead nowhere new.
+/// The maximum number of search steps. In a dense graph, most steps find nothing new.
 const MAXIMUM_STEPS: usize = 200_000;
 
-/// Every way in a tree that leads to `name`.
+/// Returns every chain in a tree that leads to `name`.
 pub fn find(tree: &Tree, name: &str) -> Why {
     let leads = leading(tree, name);
     let why = Why { name: name.to_owned(), chains: Vec::new(), truncated: false };
@@ -27,12 +27,12 @@ pub fn find(tree: &Tree, name: &str) -> Why {
     why
 }
 
-/// Whether a name is the one that is asked for, whether it resolves or not.
+/// Returns whether a need is for the library `name`, whether it resolves or not.
 fn is_it(tree: &Tree, edge: &TreeEdge, name: &str) -> bool {
     edge.name == name || edge.object.is_some_and(|object| tree.objects[object].goes_by(name))
 }
 
-/// The objects from which a way leads to `name`.
+/// Returns the objects from which a chain leads to `name`.
 fn leading(tree: &Tree, name: &str) -> HashSet<usize> {
     let mut leads = HashSet::new();
     loop {

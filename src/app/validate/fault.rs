@@ -1,4 +1,4 @@
-//! The faults of a specification: against its JSON schema, and names that lead nowhere.
+//! The errors of a specification: violations of its JSON schema, and paths of missing objects.
 
 use boon::{Compiler, ErrorKind, Schemas, ValidationError};
 use schemars::JsonSchema;
@@ -7,20 +7,20 @@ use serde_json::Value;
 
 use compat_loader::spec::{Specification, schema};
 
-/// One fault and its place.
+/// One error and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlacedFault {
-    /// The place, as a JSON pointer; empty for the whole document.
+    /// The place, as a JSON pointer. Empty for the whole document.
     pub place: String,
-    /// What is wrong there.
+    /// The error.
     pub message: String,
 }
 
-/// Every fault of a document: against the schema, and names that lead nowhere.
+/// Returns every error of a document: violations of the schema, and paths of missing objects.
 ///
 /// # Panics
 ///
-/// Never: the schema is generated from the types, and a test compiles it.
+/// Never. The schema is generated from the types, and a test compiles it.
 pub(super) fn faults(document: &Value) -> Vec<PlacedFault> {
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
     compiler.add_resource(schema::IDENTIFIER, schema::specification()).expect("the identifier is a URI");
@@ -33,10 +33,10 @@ pub(super) fn faults(document: &Value) -> Vec<PlacedFault> {
     faults
 }
 
-/// Adds the faults that an error stands for: itself, or those that it groups.
+/// Adds the faults of an error: the error itself, or the errors that it groups.
 fn add(faults: &mut Vec<PlacedFault>, document: &Value, error: &ValidationError<'_, '_>) {
     let place = &error.instance_location;
-    // The validator does not say where the name lies, but by which part of the schema it was judged.
+    // The validator does not report the place of the name, only the part of the schema that rejected it.
     if let ErrorKind::PropertyName { prop } = &error.kind {
         let name = Value::String(prop.clone());
         let (_, place) = error.schema_url.split_once('#').unwrap_or_default();
@@ -50,9 +50,9 @@ fn add(faults: &mut Vec<PlacedFault>, document: &Value, error: &ValidationError<
         return;
     }
     let meant = match &error.kind {
-        // Of several forms the one is meant that a fault lies furthest inside.
+        // Among several forms, the intended one is the form with the deepest fault.
         ErrorKind::AnyOf | ErrorKind::OneOf(None) => {
-            // Where a field may be null, the other form is meant by whatever is no null.
+            // If a field can be null, any other value is meant to have the other form.
             let is_meant = |cause: &&ValidationError<'_, '_>| {
                 depth(cause) > place.tokens.len() || !matches!(cause.kind, ErrorKind::Type { .. })
             };
@@ -71,7 +71,7 @@ fn add(faults: &mut Vec<PlacedFault>, document: &Value, error: &ValidationError<
     meant.into_iter().for_each(|cause| add(faults, document, cause));
 }
 
-/// What is wrong with a value, for people.
+/// Returns the error message for a value.
 fn message(kind: &ErrorKind<'_, '_>, value: &Value) -> String {
     match kind {
         ErrorKind::Type { want, .. } => {
@@ -83,24 +83,25 @@ fn message(kind: &ErrorKind<'_, '_>, value: &Value) -> String {
         }
         ErrorKind::Required { want } => format!("\"{}\" is a required property", want.concat()),
         ErrorKind::AnyOf | ErrorKind::OneOf(_) => {
-            format!("{value} is none of the values and forms that may stand here")
+            format!("{value} is not one of the allowed values and forms")
         }
         ErrorKind::Pattern { want, .. } => format!("{value} does not match \"{want}\""),
         other => other.to_string(),
     }
 }
 
-/// How far inside the document the deepest fault of an error lies.
+/// Returns the depth of the deepest fault of an error in the document.
 fn depth(error: &ValidationError<'_, '_>) -> usize {
     let own = error.instance_location.tokens.len();
     error.causes.iter().map(depth).fold(own, usize::max)
 }
 
-/// Subjects and recorded paths of the scope that are neither an object nor a script of the document.
+/// Returns a fault for each subject and recorded relative path that is neither an object nor a script of the
+/// document.
 fn dangling_names(document: &Value) -> Vec<PlacedFault> {
     let document = match serde_json::from_value::<Specification>(document.clone()) {
         Ok(document) => document,
-        // The schema allows `64.0` for an integer, and the reader does not.
+        // The schema allows `64.0` for an integer, but the reader does not.
         Err(error) => return vec![PlacedFault { place: String::new(), message: error.to_string() }],
     };
     let known =
@@ -116,14 +117,14 @@ fn dangling_names(document: &Value) -> Vec<PlacedFault> {
     });
     let programs = programs.filter(|(_, path)| unknown(path)).map(|(place, path)| PlacedFault {
         place,
-        message: format!("{path:?} is the path of no object and no script"),
+        message: format!("the document contains no object or script with the path {path:?}"),
     });
     let programs: Vec<PlacedFault> = programs.collect();
     let subjects = document.subjects.iter().enumerate().filter(|(_, path)| !known(path));
     subjects
         .map(|(index, path)| PlacedFault {
             place: format!("/subjects/{index}"),
-            message: format!("{path:?} is the path of no object and no script"),
+            message: format!("the document contains no object or script with the path {path:?}"),
         })
         .chain(programs)
         .collect()
@@ -179,7 +180,7 @@ mod tests {
         let object = |more: &str| {
             format!(r#"{{"version": "1.0.0", "objects": [{{"path": "a", "machine": "x86_64", {more}}}]}}"#)
         };
-        insta::assert_snapshot!(shown(&object(r#""kind": "foo", "class": 64"#)), @r#"/objects/0/kind: "foo" is none of the values and forms that may stand here"#);
+        insta::assert_snapshot!(shown(&object(r#""kind": "foo", "class": 64"#)), @r#"/objects/0/kind: "foo" is not one of the allowed values and forms"#);
         insta::assert_snapshot!(shown(&object(r#""kind": "executable", "class": 64.0"#)), @r#": invalid type: floating point `64.0`, expected u8"#);
         insta::assert_snapshot!(shown(r#"{"version": "1.0.0", "recorded": 5}"#), @r#"/recorded: 5 is not of type "object""#);
         insta::assert_snapshot!(shown(r#"{"version": "1.0.0", "recorded": {}}"#), @r#"/recorded: "runs" is a required property"#);

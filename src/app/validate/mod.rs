@@ -1,4 +1,4 @@
-//! Documents against the schema: what `compat validate` does.
+//! Checks specifications against the schema: `compat validate`.
 
 mod fault;
 
@@ -11,22 +11,21 @@ use compat_loader::spec;
 
 pub use fault::PlacedFault;
 
-/// The faults of one document.
+/// The result for one document.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Validation {
     /// The file.
     pub file: String,
-    /// Whether it is a valid specification; one that could not be read is not.
+    /// Whether it is a valid specification. A file that could not be read is not valid.
     pub valid: bool,
-    /// What is wrong with it, and where.
+    /// The errors in the document, with their places.
     pub faults: Vec<PlacedFault>,
-    /// Why it could not be read.
+    /// The reason if the file could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// The faults of each of these files; `-` is standard input. One that cannot be read does not keep the others from being
-/// looked at.
+/// Checks each of the files, or standard input for `-`. If a file cannot be read, the others are still checked.
 pub fn validate(files: &[PathBuf], observer: &dyn Observer) -> Vec<Validation> {
     files.iter().map(|file| validate_one(file, observer)).collect()
 }

@@ -1,9 +1,9 @@
-//! Each problem of a report in a sentence.
+//! A sentence for each problem of a report.
 
 use super::start;
 use compat_loader::loader::{Effort, Problem};
 
-/// One problem in a sentence.
+/// Returns a problem as a sentence.
 pub(in crate::cli) fn describe(problem: &Problem) -> String {
     match problem {
         Problem::OtherLibc { .. }
@@ -24,35 +24,38 @@ pub(in crate::cli) fn describe(problem: &Problem) -> String {
         | Problem::FilterFails { .. }
         | Problem::StaticTlsFull { .. } => of_binding(problem),
         Problem::MachineUncertain { object, machine } => {
-            format!("{object} is for {machine}, and whether the kernel here runs such programs is not known")
+            format!(
+                "{object} is for {machine}: whether the host's kernel runs such programs could not be decided"
+            )
         }
         Problem::IsaTooLow { object, wanted, host, setting, .. } => {
             let setting = setting.as_ref().map(|setting| format!(" ({setting})")).unwrap_or_default();
-            format!("{object} needs a CPU of level {wanted}{setting}, and this one is {host}")
+            format!("{object} needs a CPU of level {wanted}{setting}, but the host's CPU is {host}")
         }
         Problem::KernelTooOld { object, wanted, host, .. } => {
-            format!("{object} was built for Linux {wanted} and newer, and this is {host}")
+            format!("{object} was built for Linux {wanted} or newer, but the host's kernel is {host}")
         }
         Problem::SegmentsUnusable { object, reason, refused, page_size } => {
             describe_segments(object, reason, *refused, *page_size)
         }
         Problem::NotExecutable { object, .. } => format!(
-            "{object} cannot be executed: its file has no permission for that (chmod +x), or its file system is \
-             mounted noexec"
+            "{object} cannot be executed: set its execute permission (chmod +x), or mount its file system without \
+             noexec"
         ),
         Problem::ObjectUnknown { object } => {
             format!(
-                "the specification says something of {object} that this compat does not know: use a newer one"
+                "{object} has a property in the specification that this version does not understand; try a newer \
+                 compat"
             )
         }
         Problem::EffortExceeded { effort } => {
             let what = match effort {
-                Effort::Libraries => "more libraries are loaded",
-                Effort::Search => "more files are searched for",
-                Effort::Symbols => "more symbols are looked up",
-                Effort::Problems => "more problems are found",
+                Effort::Libraries => "it loads more libraries",
+                Effort::Search => "it searches for more files",
+                Effort::Symbols => "it looks up more symbols",
+                Effort::Problems => "it has more problems",
             };
-            format!("not followed to the end: {what} than any program is known to need")
+            format!("the check stopped early: {what} than any known program")
         }
         Problem::WrongMachine { .. }
         | Problem::NotAProgram { .. }
@@ -70,41 +73,47 @@ pub(in crate::cli) fn describe(problem: &Problem) -> String {
     }
 }
 
-/// A library that is missing, or cannot be used.
+/// Returns a sentence for a library that is missing or cannot be used.
 fn of_library(problem: &Problem) -> String {
     match problem {
         Problem::OtherLibc { object, made_for, host, loads } => {
-            let result = if *loads { ", and needs nothing that only the other has" } else { "" };
-            format!("{object} was made for {made_for}, and this host has {host}{result}")
+            let result = if *loads {
+                format!(", and it needs nothing that only {made_for} provides")
+            } else {
+                String::new()
+            };
+            format!("{object} was built for {made_for}, but the host has {host}{result}")
         }
         Problem::LoaderMissing { object, machine, tried, .. } => {
             let tried = if tried.is_empty() { String::new() } else { format!(" ({})", tried.join(", ")) };
-            format!("{object} cannot be loaded: no dynamic loader for {machine} is here{tried}")
+            format!("{object} cannot be loaded: the host has no dynamic loader for {machine}{tried}")
         }
         Problem::LibraryMissing { library, wanted_by, .. } => {
-            format!("{library} is not here, {wanted_by} wants it")
+            format!("{library} was not found, but {wanted_by} needs it")
         }
         Problem::LibraryUncertain { library, path, wanted_by, .. } => {
-            format!("{library}, which {wanted_by} wants, is {path} or another file that comes before it")
+            format!(
+                "{library}, which {wanted_by} needs, is {path}, unless the host has another one earlier in the search path"
+            )
         }
         Problem::HostLibraryMissing { library, provider, wanted_by, .. } => {
-            format!("{library}, which {wanted_by} wants from the host ({provider}), is not on the host")
+            format!("{library}, which {wanted_by} needs from the host ({provider}), is not on the host")
         }
         Problem::LibraryUnusable { library, wanted_by, .. } if library == wanted_by => {
             format!("{library} cannot be loaded as a library")
         }
         Problem::LibraryUnusable { library, wanted_by, path, .. } => {
             let place = if path == library { String::new() } else { format!(": {path}") };
-            format!("{library}, which {wanted_by} wants, cannot be used{place}")
+            format!("{library}, which {wanted_by} needs, cannot be used{place}")
         }
         Problem::PreloadIgnored { library, reason } => {
-            format!("{library}, which /etc/ld.so.preload names, is not preloaded: {reason}")
+            format!("{library}, which /etc/ld.so.preload names, cannot be preloaded: {reason}")
         }
         Problem::DlopenMissing { need, wanted_by, .. } => {
             let purpose = need.description.as_ref().or(need.feature.as_ref());
             let purpose = purpose.map(|purpose| format!(" ({purpose})")).unwrap_or_default();
             format!(
-                "{}, which {wanted_by} opens when it runs{purpose}, is not here",
+                "{}, which {wanted_by} opens at run time{purpose}, was not found",
                 need.sonames.join(" or ")
             )
         }
@@ -112,71 +121,80 @@ fn of_library(problem: &Problem) -> String {
     }
 }
 
-/// Versions, symbols and memory of libraries that are loaded.
+/// Returns a sentence about versions, symbols or memory of loaded libraries.
 fn of_binding(problem: &Problem) -> String {
     match problem {
         Problem::VersionUnknown { library, wanted_by, .. } => {
-            format!("{library} here has no versions to compare, {wanted_by} wants some")
+            format!("{library} defines no symbol versions, but {wanted_by} needs some")
         }
         Problem::VersionedLibraryNotLoaded { library, wanted_by } => {
-            format!("{wanted_by} wants versions of {library}, and nothing that it needs goes by that name")
+            format!("{wanted_by} needs symbol versions from {library}, but no loaded object has that name")
         }
         Problem::VersionlessProvider { library, wanted_by, symbol, .. } => {
-            format!("{library} here defines {symbol} without the version that {wanted_by} wants")
+            format!("{library} defines {symbol} without the version that {wanted_by} needs")
         }
         Problem::MixedLibc { library, release, loader, loader_release } => {
             let other = loader_release.as_deref().unwrap_or("an older release");
-            format!("{library} is of {release}, and the loader {loader} of {other}: they work only together")
+            format!(
+                "{library} is from {release}, but the loader {loader} is from {other}: both must be from the same release"
+            )
         }
         Problem::RelrUndeclared { library, wanted_by, .. } => {
-            format!("{wanted_by} has packed relocations (DT_RELR) without asking {library} for them")
+            format!(
+                "{wanted_by} has packed relocations (DT_RELR) but does not require support for them from {library}"
+            )
         }
         Problem::RelrUnknown { object } => {
-            format!("{object} has packed relocations (DT_RELR), which the loader here does not know")
+            format!("{object} has packed relocations (DT_RELR), which the host's loader does not support")
         }
         Problem::IndirectFunctionOfProgram { symbol, program, wanted_by, lazy } => {
-            let when = if *lazy { ": it would not start with LD_BIND_NOW" } else { "" };
-            format!("{program} defines {symbol} as an indirect function, and {wanted_by} wants it{when}")
+            let when = if *lazy { " (the start fails only with LD_BIND_NOW)" } else { "" };
+            format!(
+                "{program} defines {symbol} as an indirect function, and the library {wanted_by} refers to it{when}"
+            )
         }
         Problem::FilterFails { object, library, circular: true } => {
-            format!("{object} and {library} are filters of each other, over which glibc's loader crashes")
+            format!("{object} and {library} are filters of each other, so glibc's loader crashes")
         }
         Problem::FilterFails { object, library, circular: false } => {
-            format!("{object} is a filter for {library}, at which loaders before glibc 2.32 stop")
+            format!("{object} is a filter for {library}, so loaders before glibc 2.32 stop")
         }
         Problem::StaticTlsFull { object, size, available, undecided, .. } => {
             let left = match available {
-                None => "musl's loader keeps none for libraries that are opened at run time".to_owned(),
-                Some(left) if *undecided => format!("{left} bytes are certainly free: it may fit or not"),
-                Some(left) => format!("{left} bytes are free"),
+                None => "musl's loader reserves none for libraries that are opened at run time".to_owned(),
+                Some(left) if *undecided => {
+                    format!("only {left} bytes are certainly free, so it may not fit")
+                }
+                Some(left) => format!("only {left} bytes are free"),
             };
-            format!("{object} wants {size} bytes of static thread-local memory, and {left}")
+            format!("{object} needs {size} bytes of static thread-local storage, but {left}")
         }
         _ => String::new(),
     }
 }
 
 fn describe_segments(object: &str, reason: &str, refused: bool, page_size: Option<u64>) -> String {
-    let outcome = if refused { "cannot be mapped" } else { "would be ended by a signal at its start" };
+    let outcome = if refused { "cannot be mapped" } else { "would be killed by a signal at its start" };
     match page_size {
         None => format!("{object} {outcome}: {reason}"),
         Some(size) => {
             let size = size / 1024;
             format!(
-                "{object} {outcome} on a host with pages of {size} KiB (--page-size says which it has): {reason}"
+                "{object} {outcome} on a host with pages of {size} KiB (set the host's size with --page-size): \
+                 {reason}"
             )
         }
     }
 }
 
-/// One problem in a sentence, also of those that are otherwise told together.
+/// Returns a problem as a sentence, including the kinds that are otherwise printed together.
 pub(super) fn whole(problem: &Problem) -> String {
     match problem {
         Problem::VersionMissing { library, version, wanted_by, .. } => {
-            format!("{library} has no {version}, which {wanted_by} wants")
+            format!("{library} lacks {version}, which {wanted_by} needs")
         }
         Problem::SymbolMissing { symbol, wanted_by, .. } => {
-            format!("nothing defines {symbol}, which {wanted_by} wants")
+            format!("no loaded object defines {symbol}, which {wanted_by} needs")
         }
         Problem::LibraryMissing { rejected, .. } if !rejected.is_empty() => {
             format!("{}: {}", rejected[0].path, rejected[0].reason)

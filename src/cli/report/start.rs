@@ -1,9 +1,9 @@
-//! What keeps a program or script from being started, or from being looked at, in words for people.
+//! Sentences for problems that keep a program or script from starting or from being checked.
 
 use compat_loader::check::{Finding, Matter, Report};
 use compat_loader::loader::Problem;
 
-/// Whether something was not looked at that a script does.
+/// Returns whether some commands of scripts were not checked.
 pub(super) fn is_followed_in_part(report: &Report) -> bool {
     let is_it = |finding: &Finding| {
         matches!(
@@ -14,7 +14,7 @@ pub(super) fn is_followed_in_part(report: &Report) -> bool {
     report.findings.iter().any(is_it)
 }
 
-/// One such problem in a sentence.
+/// Returns one such problem as a sentence.
 pub(super) fn describe(problem: &Problem) -> String {
     match problem {
         Problem::InterpreterMissing { object, interpreter, .. } if interpreter.ends_with('\r') => {
@@ -26,80 +26,87 @@ pub(super) fn describe(problem: &Problem) -> String {
             format!("{object} has Windows line endings: env looks for {program:?}, which does not exist")
         }
         Problem::WrongMachine { object, machine, host } => {
-            format!("{object} is for {machine}, and this machine is {host}")
+            format!("{object} is for {machine}, but the host is {host}")
         }
         Problem::NotAProgram { object, reason } => format!("{object} cannot be started: {reason}"),
         Problem::InterpreterMissing { object, interpreter, reason } => {
-            format!("{interpreter}, the interpreter of {object}, cannot be used here: {reason}")
+            format!("{interpreter}, the interpreter of {object}, cannot be used on this host: {reason}")
         }
         Problem::InterpreterUnknown { object, interpreter } => {
             format!(
-                "{interpreter} is started for {object}: it is neither glibc's loader nor musl's, and what it does was not \
-                 looked at"
+                "{object} is started by {interpreter}, which is neither glibc's nor musl's loader: its libraries \
+                 were not checked"
             )
         }
-        Problem::ScriptTooDeep { object } => format!("{object} leads through more than five scripts"),
+        Problem::ScriptTooDeep { object } => {
+            format!("{object} has more than five levels of script interpreters that are scripts themselves")
+        }
         Problem::ScriptFails { object, reason } => {
             format!("the first line of {object} does not start it: {reason}")
         }
         Problem::ScriptNotFollowed { object, interpreter, started } => match started {
             Some(started) => {
-                format!("{object} ends with {started}, which was looked at; what else it does was not")
+                format!("{object} ends with {started}, which was checked, but its other commands were not")
             }
-            None => format!("{object} is a script: what {interpreter} does with it was not looked at"),
+            None => format!("{object} is a script for {interpreter}: its commands were not checked"),
         },
         Problem::Interpreted { object, what, missing: true } => {
-            format!("{what}, which {object} is told to run, is not in the image")
+            format!("{what}, which {object} is to run, is not in the image")
         }
         Problem::Interpreted { object, what, missing: false } => {
-            format!("{object} starts; {what} is for it to run, and was not looked at")
+            format!("{object} starts, but {what}, which it is to run, was not checked")
         }
         Problem::ProgramMissing { object, program, by_script, .. } => {
-            let by = if *by_script { "starts" } else { "runs by env" };
-            let place = if program.contains('/') { "here" } else { "in PATH here" };
-            format!("{program}, which {object} {by}, is not {place}")
+            let by = if *by_script { "starts" } else { "runs through env" };
+            let place = if program.contains('/') { "does not exist" } else { "is not in PATH" };
+            format!("{program}, which {object} {by}, {place}")
         }
         Problem::Emulated { object, machine, handler, known } => {
-            let what = if *known { "" } else { ", and what that does was not looked at" };
-            format!("{object} is for {machine}: the kernel starts {handler} for it (binfmt_misc){what}")
+            let what = if *known { "" } else { ", so its libraries were not checked" };
+            format!(
+                "{object} is for {machine}: the kernel starts it in the emulator {handler} (binfmt_misc){what}"
+            )
         }
         Problem::CpuUnknown { object, wanted } => {
-            format!("{object} was built with {wanted}, and it is not known whether this CPU has that")
+            format!(
+                "{object} was built with {wanted}: whether the host's CPU supports it could not be decided"
+            )
         }
         Problem::Packed { object, packer } => {
-            format!("{object} is packed by {packer}: what it unpacks was not looked at")
+            format!("{object} is packed by {packer}: the program inside was not checked")
         }
         _ => String::new(),
     }
 }
 
-/// What helps to find the cause.
+/// Returns lines that help to find the cause.
 pub(super) fn details(problem: &Problem) -> Vec<String> {
     match problem {
         Problem::Packed { packer, .. } => vec![way_out(packer).to_owned()],
         Problem::Interpreted { missing: true, .. } => {
             vec![
-                "it may be mounted when the image is run, or the working directory may be another".to_owned(),
+                "it may be mounted when the container starts, or the working directory may be different"
+                    .to_owned(),
             ]
         }
         Problem::ScriptNotFollowed { started: None, .. } | Problem::Interpreted { .. } => {
-            vec!["name the programs that it starts, too, or record a run (compat record)".to_owned()]
+            vec!["check the programs that it starts as well, or record a run (compat record)".to_owned()]
         }
         Problem::InterpreterMissing { interpreter: name, .. }
         | Problem::ProgramMissing { program: name, .. }
             if name.ends_with('\r') =>
         {
-            vec!["convert it: dos2unix FILE, or sed -i 's/\\r$//' FILE".to_owned()]
+            vec!["convert the line endings: dos2unix FILE, or sed -i 's/\\r$//' FILE".to_owned()]
         }
         _ => Vec::new(),
     }
 }
 
-/// How to look at what a program unpacks.
+/// Returns advice for checking the program that a packed program contains.
 fn way_out(packer: &str) -> &'static str {
     match packer {
-        "UPX" => "unpack it and check that: upx -d -o OUT FILE",
+        "UPX" => "unpack it and check the result: upx -d -o OUT FILE",
         "AppImage" => "unpack it and check the directory: FILE --appimage-extract",
-        _ => "record a run (compat record), and check what gen --from-recording makes of it",
+        _ => "record a run (compat record), and check the output of compat gen --from-recording",
     }
 }

@@ -43,7 +43,7 @@ fn the_missing_versions_of_a_library_are_told_in_one_sentence() {
     let report = report(&[missing("GLIBC_2.34"), missing("GLIBC_2.33")]);
     insta::assert_snapshot!(plain(&report), @"
     incompatible: git would not start on the root /srv/old
-      x libc.so.6 here ends at GLIBC_2.31, git wants GLIBC_2.34, GLIBC_2.33
+      x libc.so.6 has versions up to GLIBC_2.31, but git needs GLIBC_2.34, GLIBC_2.33
         found: /lib/x86_64-linux-gnu/libc.so.6
         would print: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by git)
     ");
@@ -100,13 +100,13 @@ fn recorded_libraries_that_are_not_here_are_told_together() {
     let remarks = [recorded("/a.so", vec![]), recorded("b.so", vec![]), recorded("/c.so", vec![unknown])];
     report.findings = remarks.into_iter().chain([executed]).chain(unknown_programs).map(finding).collect();
     insta::assert_snapshot!(plain(&report), @"
-    undecided: cannot tell whether git runs on the root /srv/old
-      ? app loaded /a.so, b.so in 2 of 3 recorded runs, which are not here
+    undecided: could not decide whether git runs on the root /srv/old
+      ? app loaded /a.so, b.so in 2 of 3 recorded runs, but this host lacks them
       ? app loaded /c.so in 2 of 3 recorded runs: /c.so: not recorded
       ? /bin/tool was executed in each of 3 recorded runs: /bin/tool cannot be started: No such file or directory
-      ? /bin/gone was executed in 1 of 3 recorded runs and was gone when the document was made: what it needs is not known
-      ? libraries were loaded in 1 of 3 recorded runs by a program that the recording does not tell
-      ? /bin/static loaded libraries in 1 of 3 recorded runs by itself: it is linked statically, or a dynamic loader, and how it would search for them here is not known
+      ? /bin/gone was executed in 1 of 3 recorded runs but no longer existed when the specification was made: its needs are not known
+      ? an unidentified program loaded libraries in 1 of 3 recorded runs
+      ? /bin/static loaded libraries in 1 of 3 recorded runs by itself (it is linked statically or is a dynamic loader): its search path on this host is not known
     ");
 }
 
@@ -120,7 +120,7 @@ fn a_missing_library_is_told_with_where_it_was_looked_for() {
     }]);
     insta::assert_snapshot!(plain(&report), @"
     incompatible: git would not start on the root /srv/old
-      x libz.so.1 is not here, git wants it
+      x libz.so.1 was not found, but git needs it
         searched: /lib, /usr/lib
         would print: libz.so.1: cannot open shared object file: No such file or directory
     ");
@@ -146,10 +146,10 @@ fn one_cause_is_told_once_with_all_who_want_it_and_whose_files_they_are() {
     }
     insta::assert_snapshot!(plain(&report), @"
     incompatible: git would not start on the root /srv/old
-      x libc.so.6 here ends at GLIBC_2.31, /usr/lib/libmpi.so.40, /usr/lib/libucp.so.0 want GLIBC_2.34, GLIBC_2.38
+      x libc.so.6 has versions up to GLIBC_2.31, but /usr/lib/libmpi.so.40, /usr/lib/libucp.so.0 need GLIBC_2.34, GLIBC_2.38
         found: /usr/lib/libc.so.6
         would print: /usr/lib/libc.so.6: version `GLIBC_2.34' not found (required by /usr/lib/libmpi.so.40)
-        from the host: /usr/lib/libmpi.so.40, /usr/lib/libucp.so.0; every other path is the image's
+        from the host: /usr/lib/libmpi.so.40, /usr/lib/libucp.so.0 (all other paths are in the image)
         hint: something explains it
     ");
 }
@@ -175,9 +175,9 @@ fn a_driver_is_told_with_the_conditions_that_it_does_not_meet() {
         hints: Vec::new(),
     }];
     insta::assert_snapshot!(plain(&report), @"
-    undecided: cannot tell whether git runs on the root /srv/old
-      ? the image asks for NVIDIA_REQUIRE_CUDA=cuda>=12.4 brand=tesla,driver>=470, the driver here is 535.104.05, up to CUDA 12.2
+    undecided: could not decide whether git runs on the root /srv/old
+      ? the image requires NVIDIA_REQUIRE_CUDA=cuda>=12.4 brand=tesla,driver>=470, but the host's driver is 535.104.05, up to CUDA 12.2
         not met: cuda>=12.4
-        not known, because the driver's files do not say it: brand=tesla
+        undecided, because the driver's files do not show it: brand=tesla
     ");
 }

@@ -1,4 +1,4 @@
-//! What a tree says as lists: in the order of loading, the ways to one library, the bindings.
+//! A tree as lists: the load order, the dependency chains of one library, the bindings.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::app::tree::{Place, Tree, TreeBinding, TreeObject};
 use crate::cli::tree::render::{conclusion, problems, rule};
 use compat_loader::loader::Problem;
 
-/// Every library in the order of loading, as ldd prints them.
+/// Returns every library in load order, as ldd prints them.
 pub(super) fn flat(tree: &Tree, with_subject: bool) -> String {
     let mut text = String::new();
     if with_subject {
@@ -43,7 +43,7 @@ pub(super) fn flat(tree: &Tree, with_subject: bool) -> String {
     text
 }
 
-/// The problems that the list itself does not show.
+/// Returns the problems that the list does not show.
 fn trouble(tree: &Tree) -> Vec<String> {
     let is_listed = |problem: &Problem| matches!(problem, Problem::LibraryMissing { .. });
     let mut places: Vec<Option<Place>> = Vec::new();
@@ -55,11 +55,11 @@ fn trouble(tree: &Tree) -> Vec<String> {
     places.into_iter().flat_map(|place| problems(tree, place)).collect()
 }
 
-/// Every way that leads to one library.
+/// Returns every dependency chain to one library.
 pub(super) fn chains(tree: &Tree, why: &Why) -> String {
     let mut text = String::new();
     if why.chains.is_empty() {
-        let _ = writeln!(text, "nothing in {} asks for {}", tree.subject, why.name);
+        let _ = writeln!(text, "nothing in {} needs {}", tree.subject, why.name);
         return text;
     }
     let found = tree.objects.iter().find(|object| object.goes_by(&why.name));
@@ -79,7 +79,7 @@ pub(super) fn chains(tree: &Tree, why: &Why) -> String {
     text
 }
 
-/// For each object, its symbols by the object that they would be bound from.
+/// Returns the symbols of each object, grouped by the object that they would be bound to.
 pub(super) fn bindings(tree: &Tree) -> String {
     let mut text = String::new();
     let bold = Style::new().bold();

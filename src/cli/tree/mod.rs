@@ -1,4 +1,4 @@
-//! `compat tree`: which file every needed name resolves to and why, and where the trouble is.
+//! `compat tree`: the file that each needed name resolves to, the reason, and the problems.
 
 mod listing;
 mod printable;
@@ -16,27 +16,28 @@ use compat_loader::check::Verdict;
 
 const EXAMPLES: &str = "\
 Examples:
-  # what git loads, from where, and by which rule
+  # show the libraries of git, their files, and the rule that found each
   compat tree /usr/bin/git
-  # the same as a list, as ldd prints it
+  # print the same as a list, as ldd does
   compat tree --flat ./app
-  # every way that leads to a library
+  # show every dependency chain to a library
   compat tree --why libz.so.1 /usr/bin/git
-  # which symbol would be bound from where
+  # show the library that each symbol would be bound to
   compat tree --bindings ./app
-  # this program on another root file system
+  # check this program on another root file system
   compat tree --root /srv/node ./app
-  # a program of that root, where it lies
+  # check a program in that root
   compat tree --root /srv/node /srv/node/bin/sh
 
-With --root, a path inside DIR is a program of that root; another one is carried over to it.
+With --root, a path inside DIR is a program of that root. A program outside DIR is checked as if it \
+were copied to the root.
 
-Exit code: 0 it loads, 1 it does not or misbehaves, 2 wrong usage, 3 it could not be told.";
+Exit code: 0 loads, 1 does not load or misbehaves, 2 wrong usage, 3 undecided.";
 
-/// Show how each needed name resolves, and why
+/// Show how each needed library name resolves, and why
 ///
-/// Nothing is executed: the files alone tell what the dynamic loader would do. A library that several
-/// objects ask for is shown where the loader first meets it, and marked everywhere else.
+/// Nothing is executed: the command predicts the dynamic loader's behavior from the files. A library that several
+/// objects need is expanded at the first object that needs it, and marked as already loaded at the others.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -44,23 +45,23 @@ pub struct Arguments {
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
 
-    /// List the libraries in the order of loading, as ldd does
+    /// List the libraries in load order, as ldd does
     #[arg(long, conflicts_with_all = ["why", "bindings"])]
     flat: bool,
 
-    /// Show every way that leads to the library NAME
+    /// Show every dependency chain to the library NAME
     #[arg(long, value_name = "NAME", conflicts_with = "bindings")]
     why: Option<String>,
 
-    /// Show from which object each symbol would be bound
+    /// Show the object that each symbol would be bound to
     #[arg(long)]
     bindings: bool,
 
-    /// Show no more than N levels
+    /// Show at most N levels
     #[arg(long, value_name = "N", conflicts_with_all = ["flat", "why", "bindings"])]
     depth: Option<usize>,
 
-    /// How to print the result
+    /// The format of the output
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 
@@ -75,7 +76,7 @@ pub struct Arguments {
 ///
 /// # Errors
 ///
-/// If a file or the root cannot be looked at.
+/// If a file or the root cannot be read.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = arguments.host.open(&arguments.start)?;
     let options = TreeOptions {

@@ -1,11 +1,11 @@
-//! A tree whose names are fit to be shown: they come from strangers' files, and must not steer the
-//! terminal. The document for programs has them as they are.
+//! Makes the names of a tree printable. They come from untrusted files and must not control the terminal. The JSON
+//! output contains the original names.
 
 use crate::app::tree::{Tree, TreeEdge, TreeObject};
 use crate::cli::report::printable;
 use compat_loader::loader::Rule;
 
-/// Makes every name of a tree printable. Problems are when they are told.
+/// Makes every name of a tree printable. Problems are escaped when they are rendered.
 pub(super) fn make(tree: &mut Tree) {
     change(&mut tree.subject);
     tree.objects.iter_mut().for_each(object);

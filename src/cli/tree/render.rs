@@ -10,10 +10,10 @@ use compat_loader::check::{Impact, Verdict};
 use compat_loader::loader::{EdgeKind, KnownBy, Problem, Rejection, Rule};
 use compat_loader::spec::DlopenPriority;
 
-/// How many problems of one place are told before the rest is counted.
+/// The maximum number of problems that are printed at one place. The rest is counted.
 const MOST_PROBLEMS: usize = 8;
 
-/// The tree with its trouble, no deeper than `depth`, with terminal styles.
+/// Returns the tree with its problems, at most `depth` levels deep, with terminal styles.
 pub(super) fn tree(tree: &Tree, depth: usize) -> String {
     let mut renderer = Renderer { tree, depth, text: String::new() };
     renderer.subject();
@@ -21,7 +21,7 @@ pub(super) fn tree(tree: &Tree, depth: usize) -> String {
     renderer.text
 }
 
-/// Why an object is the file that it is.
+/// Returns the rule that led to the file of an object.
 pub(super) fn rule(rule: &Rule) -> String {
     match rule {
         Rule::Program => "the program".to_owned(),
@@ -33,30 +33,30 @@ pub(super) fn rule(rule: &Rule) -> String {
         Rule::Runpath { object } => format!("runpath of {object}"),
         Rule::Cache => "ld.so.cache".to_owned(),
         Rule::DefaultDirectory => "default directory".to_owned(),
-        Rule::Injected => "brought from the host".to_owned(),
+        Rule::Injected => "mounted from the host".to_owned(),
     }
 }
 
-/// What the whole comes to, when there is trouble.
+/// Returns the verdict as a line, or an empty text if the subject is compatible.
 pub(super) fn conclusion(tree: &Tree) -> String {
     let refuses = tree.problems.iter().any(|problem| problem.impact == Impact::DoesNotStart);
     let (word, style) = match tree.verdict {
         Verdict::Compatible => return String::new(),
         Verdict::Incompatible if refuses => ("would not start", AnsiColor::Red.on_default().bold()),
         Verdict::Incompatible => ("would start and fail later", AnsiColor::Red.on_default().bold()),
-        Verdict::Undecided => ("cannot be told", AnsiColor::Yellow.on_default().bold()),
+        Verdict::Undecided => ("could not be decided", AnsiColor::Yellow.on_default().bold()),
     };
     format!("{style}{}: {word}{style:#}\n", tree.subject)
 }
 
-/// The problems of one place, one line each, and what helps to find their cause.
+/// Returns the problems of one place, one line each, with lines that help to find the cause.
 pub(super) fn problems(tree: &Tree, at: Option<Place>) -> Vec<String> {
     let here: Vec<&TreeProblem> = tree.problems.iter().filter(|problem| problem.at == at).collect();
     let mut said: Vec<String> = here.iter().take(MOST_PROBLEMS).flat_map(|problem| told(problem)).collect();
     if here.len() > MOST_PROBLEMS {
         said.push(format!("and {} more", here.len() - MOST_PROBLEMS));
     }
-    // The versions that one library lacks share what it has.
+    // Missing versions of one library share the line about its newest version.
     let later = |at: usize| said[at + 1..].contains(&said[at]);
     (0..said.len()).filter(|at| !later(*at)).map(|at| said[at].clone()).collect()
 }
@@ -81,7 +81,7 @@ fn told(problem: &TreeProblem) -> Vec<String> {
         Problem::LibraryMissing { searched, rejected, .. }
         | Problem::DlopenMissing { searched, rejected, .. } => lines.extend(sought(searched, rejected)),
         Problem::VersionMissing { highest: Some(highest), .. } => {
-            let newest = format!("  the newest there is {highest}");
+            let newest = format!("  the newest version is {highest}");
             lines.push(dimmed(&report::printable(&newest)));
         }
         _ => {}
@@ -89,14 +89,14 @@ fn told(problem: &TreeProblem) -> Vec<String> {
     lines
 }
 
-/// Where a library was looked for, and what was met on the way.
+/// Returns the directories that were searched and the files that were skipped.
 fn sought(searched: &[String], rejected: &[Rejection]) -> Vec<String> {
     let all = match searched {
-        [] => "nothing but the loader's cache".to_owned(),
+        [] => "only the loader's cache".to_owned(),
         all => all.join(", "),
     };
-    let passed_over = rejected.iter().map(|file| format!("passed over: {} ({})", file.path, file.reason));
-    let lines = std::iter::once(format!("searched: {all}")).chain(passed_over);
+    let skipped = rejected.iter().map(|file| format!("skipped: {} ({})", file.path, file.reason));
+    let lines = std::iter::once(format!("searched: {all}")).chain(skipped);
     lines.map(|line| dimmed(&format!("  {}", report::printable(&line)))).collect()
 }
 
@@ -112,7 +112,7 @@ struct Renderer<'a> {
 }
 
 impl Renderer<'_> {
-    /// The first line and everything below it.
+    /// Adds the first line and everything below it.
     fn subject(&mut self) {
         let tree = self.tree;
         let roots: Vec<usize> = tree.roots().collect();
@@ -125,7 +125,7 @@ impl Renderer<'_> {
         self.lines(rail, &problems(tree, None));
         match (own, roots.len()) {
             (Some(root), 1) => self.below(*root, "", 1),
-            // A script: the programs that it leads to; or a library and the program that opens it.
+            // A script and the programs that it starts, or a library and the program that opens it.
             _ => {
                 for (number, root) in roots.iter().enumerate() {
                     let (branch, indent) = branches(number + 1 == roots.len());
@@ -136,11 +136,11 @@ impl Renderer<'_> {
         }
         if !tree.left_to_program.is_empty() {
             let symbols = report::names(tree.left_to_program.iter().map(String::as_str));
-            self.lines("", &[format!("- leaves {symbols} to the program that loads it")]);
+            self.lines("", &[format!("- needs {symbols} from the program that loads it")]);
         }
     }
 
-    /// The problems of an object and what it asks for.
+    /// Adds the problems of an object and the names that it needs.
     fn below(&mut self, object: usize, indent: &str, depth: usize) {
         let tree = self.tree;
         let needs = if depth > self.depth { &[][..] } else { &tree.objects[object].needs[..] };
@@ -168,12 +168,12 @@ impl Renderer<'_> {
     }
 }
 
-/// What stands before a line, and before the lines below it.
+/// Returns the prefix of a line and the prefix of the lines below it.
 fn branches(is_last: bool) -> (&'static str, &'static str) {
     if is_last { ("└── ", "    ") } else { ("├── ", "│   ") }
 }
 
-/// One name and what it resolves to.
+/// Returns one name and the file that it resolves to.
 fn line(tree: &Tree, edge: &TreeEdge) -> String {
     let name = match kind(edge.kind) {
         Some(kind) => format!("{} ({kind})", edge.name),
@@ -186,7 +186,7 @@ fn line(tree: &Tree, edge: &TreeEdge) -> String {
     }
     let Some(object) = edge.object.map(|object| &tree.objects[object]) else {
         return if edge.is_kernels() {
-            format!("{name} {}", dimmed("(the kernel's own)"))
+            format!("{name} {}", dimmed("(provided by the kernel)"))
         } else if edge.is_mandatory() {
             format!("{name} => {red}not found{red:#}")
         } else {
@@ -208,7 +208,7 @@ fn line(tree: &Tree, edge: &TreeEdge) -> String {
     }
 }
 
-/// How a name is asked for, unless it is simply needed.
+/// Returns the kind of a need, unless it is a plain needed library.
 fn kind(kind: EdgeKind) -> Option<&'static str> {
     match kind {
         EdgeKind::Needed => None,

@@ -1,6 +1,6 @@
-//! The catalogue of everything that a check may find: one entry for each kind of [`Problem`] and [`Remark`].
+//! The catalogue of all findings: one entry for each kind of [`Problem`] and [`Remark`].
 //!
-//! `compat explain` and the table of `docs/report.md` are made of it. A new kind does not compile until
+//! `compat explain` and the table in `docs/report.md` come from it. A new kind does not compile until
 //! [`of_problem`] or [`of_remark`] has an entry for it.
 
 mod binding;
@@ -19,32 +19,32 @@ use serde::Serialize;
 use crate::check::{Impact, Matter, Remark};
 use crate::loader::Problem;
 
-/// What is known of one kind of finding.
+/// The explanation of one kind of finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Its name, as `kind` in a report.
+    /// The name, as in `kind` of a report.
     pub name: &'static str,
-    /// What it is about.
+    /// The topic.
     pub topic: Topic,
-    /// Which commands show it.
+    /// The commands that show it.
     pub shown: Shown,
-    /// What it may mean for the application, the worst first.
+    /// The possible impacts on the application, the worst first.
     pub impacts: &'static [Impact],
-    /// What decides between several impacts; empty if there is one.
+    /// The rule that decides between several impacts. Empty if there is only one.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub depends: &'static str,
-    /// What was found, in one line.
+    /// The finding in one line.
     pub summary: &'static str,
-    /// What that means.
+    /// The meaning of the finding.
     pub meaning: &'static str,
-    /// A case of it.
+    /// An example.
     pub example: &'static str,
-    /// What can be done about it.
+    /// The remedy.
     pub advice: &'static str,
 }
 
-/// What a kind of finding is about, in the order in which they are listed.
+/// The topic of a kind of finding, in the order of the listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Topic {
@@ -58,7 +58,7 @@ pub enum Topic {
     Binding,
     /// The CPU and the kernel.
     Host,
-    /// The drivers that an image asks for.
+    /// The drivers that an image requires.
     Driver,
     /// The files of a directory.
     Directory,
@@ -93,22 +93,22 @@ impl Topic {
             Self::Driver => "Drivers",
             Self::Directory => "Directories",
             Self::Recorded => "Recorded runs",
-            Self::Document => "Documents and the report",
+            Self::Document => "Specifications and the report",
         }
     }
 }
 
-/// Which commands show a kind of finding.
+/// The commands that show a kind of finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shown {
-    /// `compat check`, and `compat tree` at the name where it arises.
+    /// `compat check`, and `compat tree` next to the affected library.
     CheckAndTree,
     /// `compat check`.
     Check,
 }
 
-/// The entry of a problem.
+/// Returns the entry of a problem.
 pub fn of_problem(problem: &Problem) -> &'static Entry {
     match problem {
         Problem::WrongMachine { .. } => &start::WRONG_MACHINE,
@@ -152,7 +152,7 @@ pub fn of_problem(problem: &Problem) -> &'static Entry {
     }
 }
 
-/// The entry of a remark.
+/// Returns the entry of a remark.
 pub fn of_remark(remark: &Remark) -> &'static Entry {
     match remark {
         Remark::NamesOnly { .. } => &document::NAMES_ONLY,
@@ -176,7 +176,7 @@ pub fn of_remark(remark: &Remark) -> &'static Entry {
     }
 }
 
-/// The entry of what was found.
+/// Returns the entry of a finding.
 pub fn of(matter: &Matter) -> &'static Entry {
     match matter {
         Matter::Problem(problem) => of_problem(problem),
@@ -184,12 +184,12 @@ pub fn of(matter: &Matter) -> &'static Entry {
     }
 }
 
-/// Every entry, topic by topic.
+/// Returns every entry, topic by topic.
 pub fn all() -> &'static [&'static Entry] {
     &ALL
 }
 
-/// The entry of a kind.
+/// Returns the entry of a kind, or `None` if the kind is unknown.
 pub fn find(name: &str) -> Option<&'static Entry> {
     ALL.iter().copied().find(|entry| entry.name == name)
 }

@@ -1,5 +1,4 @@
-//! Verdicts on directories, on hosts that are made here: which libraries are subjects, and what is passed
-//! over.
+//! Verdicts on directories, on test hosts: the libraries that are subjects, and the files that are skipped.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +25,7 @@ pub(super) fn needing(path: &str, needed: &[&str]) -> Object {
     Object { needed: needed.iter().map(|name| (*name).to_owned()).collect(), ..library(path) }
 }
 
-/// A loader of glibc 2.36 or newer, or of musl, that searches these directories last.
+/// Returns a loader of glibc 2.36 or newer, or of musl, that searches these directories last.
 pub(super) fn loader(path: &str, flavour: Flavour, directories: &[&str]) -> DynamicLoader {
     DynamicLoader {
         path: path.to_owned(),
@@ -41,7 +40,7 @@ pub(super) fn loader(path: &str, flavour: Flavour, directories: &[&str]) -> Dyna
     }
 }
 
-/// A host whose shell uses glibc or musl; both are installed, and no other library.
+/// Returns a host whose shell uses glibc or musl. Both are installed, and no other library.
 pub(super) fn profile(shell: &str, programs: &[&str]) -> Profile {
     let platform = Platform { machine: Machine::X86_64, ..Platform::default() };
     let program = |path: &str, interpreter: Option<&str>| Object {
@@ -88,7 +87,7 @@ pub(super) fn document(objects: Vec<Object>) -> Specification {
     Specification { objects, ..Specification::new() }
 }
 
-/// A directory with these objects, none of which was named.
+/// Returns a directory with these objects. None of them was named by the user.
 pub(super) fn directory(objects: Vec<Object>) -> Application {
     Application::of_specification(&document(objects))
 }
@@ -116,7 +115,7 @@ fn subjects_are_the_libraries_that_nothing_else_loads_whatever_the_directories_a
 #[test]
 fn of_libraries_that_load_one_another_the_one_that_gets_furthest_stands_for_all() {
     for (one, other) in [("a", "b"), ("b", "a")] {
-        // Only the first finds what the second needs besides.
+        // Only the first one finds the additional need of the second.
         let first = Object {
             rpath: Some("$ORIGIN:$ORIGIN/deps".to_owned()),
             ..needing(&format!("{one}.so"), &[&format!("{other}.so")])
@@ -134,7 +133,7 @@ fn of_libraries_that_load_one_another_the_one_that_gets_furthest_stands_for_all(
 
 #[test]
 fn what_only_a_library_that_is_no_subject_would_load_is_judged_all_the_same() {
-    // Alone, mid.so finds low.so by its RPATH; as loaded by top.so it does not ask for it any more.
+    // Without top.so, mid.so finds low.so by its RPATH. Loaded by top.so, it no longer searches for low.so.
     let other = Object { soname: Some("low.so".to_owned()), ..library("other/low.so") };
     let top = Object {
         runpath: Some("$ORIGIN:$ORIGIN/other".to_owned()),
@@ -147,7 +146,7 @@ fn what_only_a_library_that_is_no_subject_would_load_is_judged_all_the_same() {
     assert_eq!(report.verdict, Verdict::Incompatible);
 }
 
-/// A pseudorandom sequence (xorshift), the same in every run.
+/// Returns a pseudorandom sequence (xorshift), the same in every run.
 struct Random(u64);
 
 impl Random {
@@ -159,7 +158,7 @@ impl Random {
     }
 }
 
-/// What a report says, without the names of directories.
+/// Returns a report as text, without the names of directories.
 fn essence(report: &Report) -> (Verdict, BTreeSet<String>, BTreeSet<String>) {
     let base = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     let said = |finding: &Finding| {
@@ -214,7 +213,7 @@ fn the_verdict_and_the_findings_do_not_depend_on_the_names_of_directories() {
     }
 }
 
-/// Builds of one library: by path, for which machine, with which C library.
+/// Returns builds of one library, given by path, machine and C library.
 fn builds(all: &[(&str, &str, &str)]) -> Vec<Object> {
     let build = |(path, machine, libc): &(&str, &str, &str)| Object {
         machine: (*machine).to_owned(),
@@ -235,7 +234,7 @@ fn with_alternatives(all: &[(&str, &str, &str)], groups: Vec<Alternatives>) -> A
     Application { alternatives: groups, ..directory(builds(all)) }
 }
 
-/// What was passed over: why, what for, how many.
+/// Returns the skipped files: the difference, the platform, and the number.
 fn passed_over(report: &Report) -> Vec<(PassedFor, Option<&str>, usize)> {
     let passed = report.findings.iter().filter_map(|finding| match &finding.matter {
         Matter::Remark(Remark::PassedOver(passed)) => {
@@ -255,7 +254,7 @@ fn what_another_machine_or_c_library_would_load_is_passed_over_and_told() {
     assert_eq!((report.verdict, subjects(&report)), (Verdict::Compatible, vec![X64.0]), "{report:?}");
     let expected = [(PassedFor::Machine, Some("aarch64"), 1), (PassedFor::Libc, Some("musl"), 1)];
     assert_eq!(passed_over(&report), expected);
-    // The same on a host of musl, which takes the other one.
+    // The same on a musl host, which takes the other file.
     let report = check_application(&with_alternatives(&all, groups()), &host(MUSL_LOADER, &[]));
     assert_eq!((report.verdict, subjects(&report)), (Verdict::Compatible, vec![X64_MUSL.0]), "{report:?}");
 }
@@ -267,7 +266,7 @@ fn nothing_is_passed_over_without_one_for_this_host() {
     let report = check_application(&with_alternatives(&all, groups), &glibc_host());
     assert_eq!(report.verdict, Verdict::Incompatible, "{report:?}");
     assert_eq!(passed_over(&report), []);
-    // A helper for another machine that stands for nothing here is a fault.
+    // A helper for another machine without an alternative for this host is a fault.
     let all = [X64, ("bin/helper", "aarch64", "libc.so.6")];
     let report = check_application(&with_alternatives(&all, Vec::new()), &glibc_host());
     assert_eq!(report.verdict, Verdict::Incompatible, "{report:?}");
@@ -291,7 +290,7 @@ fn a_document_holds_all_and_each_host_picks_its_own() {
     let report = check(&document, &glibc_host());
     assert_eq!((report.verdict, subjects(&report)), (Verdict::Compatible, vec![X64.0]), "{report:?}");
     assert_eq!(passed_over(&report), [(PassedFor::Machine, Some("aarch64"), 1)]);
-    // Without the word that they stand for one another, each counts.
+    // Without a word that makes them alternatives, each file counts.
     let named = Specification { alternatives: Vec::new(), ..document };
     assert_eq!(check(&named, &glibc_host()).verdict, Verdict::Incompatible);
 }
@@ -305,7 +304,7 @@ fn extension_modules_for_a_python_that_is_not_here_are_passed_over() {
     let report = check(&host(GLIBC_LOADER, &["/usr/bin/python3.11"]));
     assert_eq!((report.verdict, subjects(&report)), (Verdict::Compatible, vec![modules[1]]), "{report:?}");
     assert_eq!(passed_over(&report), [(PassedFor::Python, Some("Python 3.9"), 1)]);
-    // The other Python wants the other module, and without any all of them are judged.
+    // The other Python needs the other module. Without any Python, all modules are checked.
     assert_eq!(check(&host(GLIBC_LOADER, &["/usr/bin/python3.9"])).verdict, Verdict::Incompatible);
     assert_eq!(subjects(&check(&glibc_host())).len(), 2);
 }
@@ -319,7 +318,7 @@ fn if_everything_was_passed_over_nothing_is_decided() {
     assert_eq!(passed_over(&report), [(PassedFor::TestData, Some("aarch64"), 1)]);
 }
 
-/// A library that wants a symbol without saying of which library, and one of another.
+/// Returns a library that needs one symbol from any library and one from a named library.
 fn wanting(path: &str, needed: &[&str], symbol: &str) -> Object {
     let unversioned = Symbols { symbols: vec![symbol.to_owned()], ..Symbols::default() };
     Object { unversioned, rpath: Some("$ORIGIN".to_owned()), ..needing(path, needed) }
@@ -365,7 +364,7 @@ fn a_symbol_that_a_loaded_library_is_named_for_is_not_left_to_the_program() {
     assert_eq!(left(&report), [("a.so", &["h".to_owned()][..])]);
 }
 
-/// A host that has the loader of one C library only.
+/// Returns a host that has the loader of only one C library.
 fn host_of_one(path: &str, flavour: Flavour) -> Host {
     let platform = Platform { machine: Machine::X86_64, ..Platform::default() };
     let profile = Profile {
@@ -382,9 +381,9 @@ fn host_of_one(path: &str, flavour: Flavour) -> Host {
 fn a_library_on_its_own_is_loaded_by_the_loader_that_the_host_has() {
     let musl = || host_of_one(MUSL_LOADER, Flavour::Musl);
     let check = |objects: Vec<Object>, host: &Host| check_application(&directory(objects), host);
-    // It needs nothing of a C library.
+    // It needs no symbol of a C library.
     assert_eq!(check(vec![library("liba.so")], &musl()).verdict, Verdict::Compatible);
-    // musl stands for libc.so.6, and has no such symbol.
+    // musl provides libc.so.6, but has no such symbol.
     let wants = |symbol: &str| {
         let symbols = Symbols { symbols: vec![symbol.to_owned()], ..Symbols::default() };
         let versions = vec![VersionNeed { version: "GLIBC_2.2.5".to_owned(), optional: false, symbols }];

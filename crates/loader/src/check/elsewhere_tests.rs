@@ -1,4 +1,4 @@
-//! Verdicts on directories whose libraries lie where the files that need them do not look.
+//! Verdicts on directories with libraries outside the search path of the files that need them.
 
 use crate::check::directory_tests::{
     GLIBC_LOADER, directory, document, glibc_host, library, needing, profile,
@@ -9,10 +9,10 @@ use crate::check::{
 use crate::loader::{Application, Problem};
 use crate::spec::{Image, LibraryNeed, Object, ObjectKind, Provision, Specification, Symbols, VersionNeed};
 
-/// A library that is left to a program to find, and the subjects that need it.
+/// A library that the loading program must provide, and the subjects that need it.
 type Left = (String, Vec<String>);
 
-/// The verdict, what is left to a program to find, and what is missing.
+/// Returns the verdict, the libraries that the loading program must provide, and the missing libraries.
 fn elsewhere(objects: Vec<Object>) -> (Verdict, Vec<Left>, Vec<String>) {
     let report = check_application(&directory(objects), &glibc_host());
     let (mut left, mut missing) = (Vec::new(), Vec::new());
@@ -31,7 +31,7 @@ fn elsewhere(objects: Vec<Object>) -> (Verdict, Vec<Left>, Vec<String>) {
 #[test]
 fn a_library_that_lies_where_only_its_program_looks_is_left_to_that_program() {
     let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    // Java's libraries need one that the launcher loads by its path.
+    // Java's libraries need a library that the launcher loads by its path.
     let java = || {
         vec![
             library("lib/server/libjvm.so"),
@@ -45,18 +45,18 @@ fn a_library_that_lies_where_only_its_program_looks_is_left_to_that_program() {
     };
     let left = vec![("lib/server/libjvm.so".to_owned(), texts(&["lib/libnet.so", "lib/libnio.so"]))];
     assert_eq!(elsewhere(java()), (Verdict::Compatible, left, Vec::new()));
-    // What is missing everywhere is missing still, also behind what was found.
+    // A library that is missing everywhere is still missing, even as a need of a library that was found.
     let mut broken = java();
     broken[0].needed = texts(&["libgone.so"]);
     let (verdict, _, missing) = elsewhere(broken);
     assert_eq!((verdict, missing), (Verdict::Incompatible, texts(&["libgone.so", "libgone.so"])));
-    // Another machine's file is none that would do.
+    // A file for another machine does not work.
     let mut foreign = java();
     foreign[0].machine = "aarch64".to_owned();
     assert_eq!(elsewhere(foreign).0, Verdict::Incompatible);
 }
 
-/// A program that needs libraries.
+/// Returns a program that needs libraries.
 fn program(path: &str, needed: &[&str]) -> Object {
     Object {
         interpreter: Some(GLIBC_LOADER.to_owned()),
@@ -66,7 +66,7 @@ fn program(path: &str, needed: &[&str]) -> Object {
     }
 }
 
-/// The report on a program that needs a library of another directory, with links to it.
+/// Returns the report on a program that needs a library of another directory, with links to it.
 fn report_on(path: &str, links: &[(&str, &str)]) -> Report {
     let objects = vec![program(path, &["libx.so"]), library("share/x/libx.so")];
     let links = links.iter().map(|(path, target)| ((*path).to_owned(), (*target).to_owned()));
@@ -80,7 +80,7 @@ fn a_program_that_people_start_finds_its_libraries_by_itself_and_a_helper_need_n
     for path in ["bin/app", "app", "tools/app"] {
         assert_eq!(report_on(path, &[]).verdict, Verdict::Incompatible, "{path}");
     }
-    // Whoever starts a helper may say where its libraries are: nobody knows.
+    // The program that starts a helper can set its search path, which is not known.
     for path in ["lib/rustlib/bin/objcopy", "usr/libexec/helper"] {
         assert_eq!(report_on(path, &[]).verdict, Verdict::Undecided, "{path}");
     }
@@ -139,14 +139,14 @@ fn an_image_says_all_that_its_subjects_are_started_with() {
     assert_eq!(report.verdict, Verdict::Incompatible, "{report:?}");
 }
 
-/// One version that is wanted of a library.
+/// Returns the need of one version of a library.
 fn wanted(library: &str, version: &str) -> LibraryNeed {
     let need = VersionNeed { version: version.to_owned(), optional: false, symbols: Symbols::default() };
     let versions = vec![need];
     LibraryNeed { library: library.to_owned(), versions }
 }
 
-/// A library that has one version.
+/// Returns a library that defines one version.
 fn versioned(path: &str, version: &str) -> Object {
     let versions = Some(vec![version.to_owned()]);
     let provides = Provision { versions, symbol_versions: true, definitions: Vec::new() };
@@ -174,15 +174,15 @@ fn what_lies_beside_a_library_that_was_found_hides_no_fault_of_the_hosts_librari
         report.findings.iter().filter(tool).filter_map(of).collect::<Vec<_>>()
     };
     let z9 = || vec![wanted("libz.so.1", "Z_9")];
-    // Whether the other file has the version or not.
+    // With and without the version in the other file.
     for version in ["Z_9", "Z_2"] {
         let beside = versioned("share/x/libz.so.1", version);
         assert_eq!(versions(beside, library("share/x/libfoo.so"), z9()), ["/lib/libz.so.1 Z_9"], "{version}");
     }
-    // Nor does it bring faults of its own.
+    // The other file adds no problems either.
     let beside = Object { needed: vec!["libgone.so".to_owned()], ..versioned("share/x/libz.so.1", "Z_1") };
     assert!(versions(beside, library("share/x/libfoo.so"), Vec::new()).is_empty());
-    // What was found may be at fault itself, or not be what its user wants.
+    // The file that was found can have a problem, or lack a version that is needed.
     let foo = Object { wants: z9(), ..needing("share/x/libfoo.so", &["libz.so.1"]) };
     assert_eq!(versions(library("share/y/other.so"), foo, Vec::new()), ["/lib/libz.so.1 Z_9"]);
     let foo = versioned("share/x/libfoo.so", "FOO_1");

@@ -1,28 +1,27 @@
-//! Hints: what in the files explains a finding, and what to do about it.
+//! Hints: facts in the files that explain a finding, and the remedy.
 //!
-//! They are facts derived from the files that the check looks at. They decide nothing, and only findings
-//! have them.
+//! Hints come from the files that the check reads. They do not influence the verdict.
 
 use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, LibraryCache};
 use crate::loader::{Context, Facts, Load, LoadedObject, Problem, Rule};
 use compat_sys::raw;
 
-/// Directories that people install libraries to.
+/// Directories in which libraries are usually installed.
 const USUAL: [&str; 7] =
     ["/usr/local/lib", "/usr/local/lib64", "/usr/lib64", "/lib64", "/usr/lib", "/lib", "/usr/lib32"];
 
-/// How many directories of `ld.so.conf` are looked at.
+/// The maximum number of files and directories of `ld.so.conf` that are read.
 const MOST_DIRECTORIES: usize = 64;
 
-/// The files in which a check looks for hints, and the start that a finding is about.
+/// The files in which a check looks for hints, and the start that the finding is about.
 pub(super) struct Scene<'a> {
     pub load: &'a Load,
     pub context: Context<'a>,
 }
 
 impl Scene<'_> {
-    /// The hints for a problem.
+    /// Returns the hints for a problem.
     pub(super) fn hints(&self, problem: &Problem) -> Vec<String> {
         match problem {
             Problem::VersionMissing { library, path, version, .. } => {
@@ -53,12 +52,12 @@ impl Scene<'_> {
         }
     }
 
-    /// The program.
+    /// Returns the program.
     fn program(&self) -> Option<&LoadedObject> {
         self.load.objects.first()
     }
 
-    /// A library that a list of directories led to although the system's own would do.
+    /// Returns a hint for a library that was found through a search list although the system's library would work.
     fn found_early(&self, library: &str, path: &str, would_do: impl Fn(&Facts) -> bool) -> Option<String> {
         let object = self.load.objects.iter().find(|object| object.shown == path)?;
         let list = match &object.rule {
@@ -70,13 +69,13 @@ impl Scene<'_> {
         let own = self.own_library(library).filter(|(own, facts)| own != path && would_do(facts));
         Some(match own {
             Some((own, _)) => {
-                format!("{path} was found through {list}; {own} of the system itself has what is wanted")
+                format!("{path} was found through {list}, but the system's {own} would work")
             }
             None => format!("{path} was found through {list}"),
         })
     }
 
-    /// The library that the loader takes if no list of directories leads to another.
+    /// Returns the library that the loader takes if no search list leads to another one.
     fn own_library(&self, name: &str) -> Option<(String, std::sync::Arc<Facts>)> {
         let program = &self.program()?.facts;
         let usual = || DynamicLoader::usual_path(program.machine, program.class, program.big_endian);
@@ -94,14 +93,15 @@ impl Scene<'_> {
         })
     }
 
-    /// The object at a path, if it is for the program's machine.
+    /// Returns the object at a path if it is for the program's machine.
     fn fitting(&self, path: &str) -> Option<std::sync::Arc<Facts>> {
         let program = &self.program()?.facts;
         let facts = self.context.files.open(path).ok()?.facts;
         ((facts.machine, facts.class) == (program.machine, program.class)).then_some(facts)
     }
 
-    /// The RUNPATH of an object holds for what that object needs, and for nothing else.
+    /// Returns a hint if the library is in the RUNPATH of another object. A RUNPATH applies only to the libraries
+    /// that its object needs.
     fn in_runpath_of_others(&self, library: &str, wanted_by: &str) -> Option<String> {
         let objects = &self.load.objects;
         let mut holder = objects.iter().find(|object| object.shown == wanted_by)?.loaded_by;
@@ -114,7 +114,8 @@ impl Scene<'_> {
                 if directory.starts_with('/') && self.fitting(&path).is_some() {
                     let (path, holder) = (self.context.files.shown(&path), &object.shown);
                     return Some(format!(
-                        "{path} lies in the RUNPATH of {holder}, which counts only for what {holder} itself needs"
+                        "{path} is in the RUNPATH of {holder}, which applies only to the libraries that {holder} \
+                         needs"
                     ));
                 }
             }
@@ -123,7 +124,7 @@ impl Scene<'_> {
         None
     }
 
-    /// A library in a directory that a library is installed to, and that the loader does not search.
+    /// Returns a hint for a library in a usual directory that the loader does not search.
     fn in_directory_not_searched(&self, library: &str, searched: &[String]) -> Option<String> {
         let listed = self.configured_directories();
         let usual = USUAL.iter().map(|directory| (*directory).to_owned());
@@ -132,15 +133,16 @@ impl Scene<'_> {
         let mut paths = directories.map(|directory| (format!("{directory}/{library}"), directory));
         let (path, directory) = paths.find(|(path, _)| self.fitting(path).is_some())?;
         Some(if listed.contains(&directory) {
-            format!("{path} exists, but the loader's cache lacks it: run ldconfig")
+            format!("{path} exists, but is not in the loader's cache: run ldconfig")
         } else {
             format!(
-                "{path} exists, but the loader does not search {directory}: name it in /etc/ld.so.conf and run ldconfig"
+                "{path} exists, but the loader does not search {directory}: add it to /etc/ld.so.conf and run \
+                 ldconfig"
             )
         })
     }
 
-    /// The directories that `/etc/ld.so.conf` and what it includes name (ldconfig(8)).
+    /// Returns the directories in `/etc/ld.so.conf` and the files that it includes (ldconfig(8)).
     fn configured_directories(&self) -> Vec<String> {
         let mut files = vec!["/etc/ld.so.conf".to_owned()];
         let mut directories = Vec::new();
@@ -163,7 +165,7 @@ impl Scene<'_> {
         directories
     }
 
-    /// The files that the pattern of an `include` names, in its usual form `DIRECTORY/*.conf`.
+    /// Returns the files that match the pattern of an `include`, in the usual form `DIRECTORY/*.conf`.
     fn included(&self, pattern: &str) -> Vec<String> {
         let (directory, name) = pattern.rsplit_once('/').unwrap_or(("/etc", pattern));
         let directory =
@@ -178,7 +180,7 @@ impl Scene<'_> {
         }
     }
 
-    /// A program of 32 bits on a machine of 64 needs libraries of its own.
+    /// Returns a hint for a 32-bit program on a 64-bit machine, which needs 32-bit libraries.
     fn for_32_bits(&self) -> Option<String> {
         let program = self.program()?;
         let is_guest = program.facts.class == Class::Elf32

@@ -1,4 +1,4 @@
-//! What findings say besides: the loader's own words, whose files they name, and hints.
+//! The other parts of findings: the loader's messages, the origin of the files, and hints.
 
 use base64::Engine as _;
 
@@ -7,7 +7,7 @@ use crate::check::{Host, Options, Report, check};
 use crate::host::Profile;
 use crate::spec::{LibraryNeed, Object, ObjectKind, Provision, Specification, Symbols, VersionNeed};
 
-/// A program that needs what the test says, beside other objects.
+/// Returns a program with the test's needs, next to other objects.
 fn application(program: Object, others: Vec<Object>) -> Specification {
     let app = Object { kind: ObjectKind::Executable, soname: None, path: "app".to_owned(), ..program };
     let interpreter = app.interpreter.clone().or(Some(GLIBC_LOADER.to_owned()));
@@ -16,7 +16,7 @@ fn application(program: Object, others: Vec<Object>) -> Specification {
     Specification { subjects: vec!["app".to_owned()], ..document(objects) }
 }
 
-/// What the findings on a host that was changed by the test say.
+/// Returns the findings on a host that the test changed, as text.
 fn told(specification: &Specification, change: impl FnOnce(&mut Profile), options: &Options) -> String {
     let mut profile = profile(GLIBC_LOADER, &[]);
     change(&mut profile);
@@ -57,7 +57,7 @@ fn a_library_that_a_list_led_to_is_told_when_the_systems_own_would_do() {
     };
     insta::assert_snapshot!(told(&application(app.clone(), vec![]), change(&["Z_1", "Z_2"]), &options), @"
     /opt/old/libz.so: version `Z_2' not found (required by app)
-    /opt/old/libz.so was found through LD_LIBRARY_PATH; /lib/libz.so of the system itself has what is wanted
+    /opt/old/libz.so was found through LD_LIBRARY_PATH, but the system's /lib/libz.so would work
     ");
     insta::assert_snapshot!(told(&application(app, vec![]), change(&["Z_1"]), &options), @"
     /opt/old/libz.so: version `Z_2' not found (required by app)
@@ -71,13 +71,13 @@ fn a_runpath_that_does_not_apply_and_a_directory_that_is_not_searched_are_told()
     let others = vec![needing("deep/mid.so", &["low.so"]), library("lib/low.so")];
     insta::assert_snapshot!(told(&application(app, others), |_| {}, &Options::default()), @"
     low.so: cannot open shared object file: No such file or directory
-    lib/low.so lies in the RUNPATH of app, which counts only for what app itself needs
+    lib/low.so is in the RUNPATH of app, which applies only to the libraries that app needs
     ");
     let app = needing("app", &["libz.so"]);
     let change = |profile: &mut Profile| profile.libraries.push(library("/usr/local/lib64/libz.so"));
     insta::assert_snapshot!(told(&application(app, vec![]), change, &Options::default()), @"
     libz.so: cannot open shared object file: No such file or directory
-    /usr/local/lib64/libz.so exists, but the loader does not search /usr/local/lib64: name it in /etc/ld.so.conf and run ldconfig
+    /usr/local/lib64/libz.so exists, but the loader does not search /usr/local/lib64: add it to /etc/ld.so.conf and run ldconfig
     ");
 }
 
@@ -162,7 +162,7 @@ fn a_library_that_an_rpath_or_a_runpath_led_to_is_told_with_the_systems_own() {
     let by_rpath = Object { rpath: Some("$ORIGIN/deep".to_owned()), ..needs.clone() };
     insta::assert_snapshot!(told(by_rpath.clone(), &["Z_1", "Z_2"]), @"
     deep/libz.so: version `Z_2' not found (required by app)
-    deep/libz.so was found through the RPATH of app; /lib/libz.so of the system itself has what is wanted
+    deep/libz.so was found through the RPATH of app, but the system's /lib/libz.so would work
     ");
     insta::assert_snapshot!(told(by_rpath, &["Z_1"]), @"
     deep/libz.so: version `Z_2' not found (required by app)
@@ -171,7 +171,7 @@ fn a_library_that_an_rpath_or_a_runpath_led_to_is_told_with_the_systems_own() {
     let by_runpath = Object { runpath: Some("$ORIGIN/deep".to_owned()), ..needs };
     insta::assert_snapshot!(told(by_runpath, &["Z_1", "Z_2"]), @"
     deep/libz.so: version `Z_2' not found (required by app)
-    deep/libz.so was found through the RUNPATH of app; /lib/libz.so of the system itself has what is wanted
+    deep/libz.so was found through the RUNPATH of app, but the system's /lib/libz.so would work
     ");
 }
 
@@ -184,7 +184,7 @@ fn a_library_for_the_other_word_size_in_an_rpath_is_passed_over() {
     };
     assert_eq!(told(app.clone(), Some(library("/lib/libz.so"))), "");
     insta::assert_snapshot!(told(app.clone(), None), @"libz.so: wrong ELF class: ELFCLASS32");
-    // The system's own lacks what is wanted, and nothing led away from it.
+    // The system's library does not work either, and no search list led away from it.
     let wanting = Object { wants: vec![wants("libz.so", "Z_2")], ..app };
     insta::assert_snapshot!(told(wanting, Some(with_versions("/lib/libz.so", &["Z_1"]))), @"/lib/libz.so: version `Z_2' not found (required by app)");
 }

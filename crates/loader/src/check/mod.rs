@@ -1,8 +1,8 @@
 //! Specification x host -> report.
 //!
-//! Each subject of the specification is started on the host as far as its entry point, in the
-//! loader's model; what the loader would object to becomes the findings. "Incompatible" is a finding,
-//! not an error: nothing here fails.
+//! The loader's model starts each subject of the specification on the host, up to its entry point. The problems
+//! that the loader would report become findings. "Incompatible" is a finding and not an error, so a check never
+//! fails.
 
 pub mod catalogue;
 #[cfg(test)]
@@ -45,17 +45,17 @@ pub use report::{
     Verdict,
 };
 
-/// How many findings get hints: to find one costs searches of its own.
+/// The maximum number of findings with hints. Each hint costs additional searches.
 const MOST_WITH_HINTS: usize = 64;
 
-/// What a check is to assume.
+/// The assumptions of a check.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// `LD_LIBRARY_PATH` of the program's start.
+    /// `LD_LIBRARY_PATH` when the program starts.
     pub library_path: Option<String>,
-    /// Another machine than the host's, and whether it is big-endian.
+    /// The machine instead of the host's, and whether it is big-endian.
     pub machine: Option<(Machine, bool)>,
-    /// The sub-directories of `glibc-hwcaps` for the CPU, best first, on other machines than x86-64.
+    /// The subdirectories of `glibc-hwcaps` for the CPU, best first, on machines other than x86-64.
     pub hwcaps: Vec<String>,
     /// The CPU's level instead of this machine's.
     pub isa: Option<IsaLevel>,
@@ -63,39 +63,40 @@ pub struct Options {
     pub kernel: Option<crate::elf::KernelVersion>,
     /// The size of a page, in bytes, instead of this machine's.
     pub page_size: Option<u64>,
-    /// The program of the host that loads the libraries in question.
+    /// The program of the host that loads the checked libraries.
     pub host_program: Option<String>,
 }
 
-/// A machine, or what stands for one. Threads may share it: each check has what it may spend for itself.
+/// The host: a machine, a root file system or a profile. Threads can share it, because each check has its own
+/// effort limit.
 pub struct Host {
-    /// Its files.
+    /// The files.
     pub files: Box<dyn SharedFiles>,
-    /// Its CPU and kernel, and what a start there depends on.
+    /// The CPU, the kernel and the environment of a start.
     pub environment: Environment,
-    /// Its name: the directory of its root, or the file of its profile.
+    /// The name: the directory of the root, or the file of the profile.
     name: String,
     /// Whether it is read from a profile.
     saved: bool,
     drivers: DriverSource,
 }
 
-/// Where a host's drivers are told.
+/// The source of information about a host's drivers.
 enum DriverSource {
-    /// By the files of a root, when they are asked for.
+    /// The files of a root, read on demand.
     Root(Root),
-    /// By a profile, which may be older than that.
+    /// A profile. Old profiles contain no drivers.
     Saved(Option<Drivers>),
 }
 
 impl Host {
-    /// This machine.
+    /// Returns this machine.
     pub fn this_machine(options: &Options) -> Self {
         let working_directory = std::env::current_dir().map_or_else(|_| "/".to_owned(), raw::of_path);
         Self::of_root(Root::of_this_machine(), working_directory, options)
     }
 
-    /// The root file system in a directory, with this machine's CPU and kernel, unless it is of
+    /// Returns the root file system in a directory, with this machine's CPU and kernel, unless the root is for
     /// another machine.
     ///
     /// # Errors
@@ -113,12 +114,12 @@ impl Host {
         Self::new(files, name, platform, working_directory, drivers, options)
     }
 
-    /// Its files and its environment.
+    /// Returns the files and the environment.
     pub fn context(&self) -> Context<'_> {
         Context::new(self.files.as_ref(), &self.environment)
     }
 
-    /// Its drivers; `None` where nothing is known of them.
+    /// Returns the drivers, or `None` if they are not known.
     pub fn drivers(&self) -> Option<Drivers> {
         match &self.drivers {
             DriverSource::Root(root) => Some(Drivers::of(root)),
@@ -126,7 +127,7 @@ impl Host {
         }
     }
 
-    /// A saved host.
+    /// Returns a saved host.
     pub fn of_profile(profile: Profile, name: String, options: &Options) -> Self {
         let platform = profile.platform();
         let drivers = DriverSource::Saved(profile.drivers.clone());
@@ -135,7 +136,7 @@ impl Host {
         Self { saved, ..Self::new(files, name, platform, "/".to_owned(), drivers, options) }
     }
 
-    /// The files of a root; of this machine without one.
+    /// Returns the files of a root, or of this machine if no directory is given.
     ///
     /// # Errors
     ///
@@ -163,7 +164,7 @@ impl Host {
         }
         platform.kernel = options.kernel.or(platform.kernel);
         platform.page_size = options.page_size.or(platform.page_size);
-        // What another kernel was built with is not known.
+        // The build options of another kernel are not known.
         platform.x32 = platform.x32.filter(|_| options.kernel.is_none());
         let (library_path, host_program) = (options.library_path.clone(), options.host_program.clone());
         let program_path = DEFAULT_PROGRAM_PATH.to_owned();
@@ -178,7 +179,7 @@ impl Host {
         Self { files, environment, name, saved: false, drivers }
     }
 
-    /// What a report says of this host.
+    /// Returns the summary of this host for a report.
     pub fn summary(&self) -> HostSummary {
         let platform = &self.environment.platform;
         HostSummary {
@@ -203,15 +204,15 @@ pub fn check(specification: &Specification, host: &Host) -> Report {
         Some(image) => report.add_image(specification, image, application, host),
     }
     if specification.is_newer() {
-        report.tell_newer(&specification.version);
+        report.add_newer(&specification.version);
     }
     if specification.detail.is_some() {
-        report.tell_names_only(specification.objects.iter().map(|object| object.needed.len()).sum());
+        report.add_names_only(specification.objects.iter().map(|object| object.needed.len()).sum());
     }
     report.concluded()
 }
 
-/// Starts each subject of an application on a host, and each of its libraries that nothing else in it loads.
+/// Starts each subject of an application on a host, and each of its libraries that no other object of it loads.
 pub fn check_application(application: &Application, host: &Host) -> Report {
     let mut report = Report::new(host.summary());
     report.add_application(application, host, true, None);
@@ -219,7 +220,7 @@ pub fn check_application(application: &Application, host: &Host) -> Report {
 }
 
 impl Report {
-    /// Adds what became of the start of each subject, and of what recorded runs loaded.
+    /// Adds the findings about the start of each subject and about the files of recorded runs.
     fn add_application(
         &mut self,
         application: &Application,
@@ -240,8 +241,8 @@ impl Report {
         }
     }
 
-    /// Adds what became of the start of each subject of an image: in the image's own root, on the host's CPU
-    /// and kernel, with what a container runtime brings.
+    /// Adds the findings about the start of each subject of an image: in the image's root, on the host's CPU and
+    /// kernel, with the libraries that a container runtime mounts.
     fn add_image(
         &mut self,
         specification: &Specification,
@@ -286,7 +287,8 @@ impl Report {
         findings.into_iter().for_each(|finding| self.add_finding(finding));
     }
 
-    /// Leaves open what a shell does that was not followed at all: nothing of the application was looked at.
+    /// Makes the findings about shell scripts without any followed command undecided, because no part of the
+    /// application was checked.
     fn doubt_unfollowed(&mut self) {
         let is_unfollowed = |matter: &Matter| {
             matches!(matter, Matter::Problem(Problem::ScriptNotFollowed { interpreter, started: None, .. })
@@ -303,7 +305,7 @@ impl Report {
         }
     }
 
-    /// Adds what became of the start of one subject.
+    /// Adds the findings about the start of one subject.
     fn add(&mut self, subject: &str, scene: &Scene<'_>) {
         let load = scene.load;
         let mut worst = Impact::Note;
@@ -327,11 +329,11 @@ impl Report {
     }
 }
 
-/// Whether the command of an image leads to anything but shells, wrappers and shells' scripts that were not
-/// followed.
+/// Returns whether the command of an image leads to a program other than shells, wrappers and shell scripts that
+/// were not followed.
 fn leads_to_a_program(specification: &Specification) -> bool {
     let script = |path: &String| specification.scripts.iter().find(|script| script.path == *path);
-    // What is no object is read by the shell itself.
+    // The shell reads a file that is not an object as a script.
     let is_object = |path: &String| !specification.unusable.contains_key(path.trim_start_matches('/'));
     specification.subjects.iter().any(|path| match script(path) {
         Some(script) => script.body.as_ref().is_some_and(|body| match body.command.first() {
@@ -353,7 +355,7 @@ mod tests {
     use crate::elf::KernelVersion;
     use crate::spec::{LibraryNeed, Object, ObjectKind, Symbols, VersionNeed};
 
-    /// A program of this machine that needs libc.so.6, changed by the test.
+    /// Returns a program of this machine that needs libc.so.6, changed by the test.
     fn program(change: impl FnOnce(&mut Object)) -> Specification {
         let machine = Machine::X86_64;
         let usual = crate::host::DynamicLoader::usual_path(machine, crate::elf::Class::Elf64, false);
@@ -414,7 +416,7 @@ mod tests {
     fn a_missing_version_is_told_with_the_newest_that_there_is() {
         let report = report(&program(|object| object.wants.push(wants("GLIBC_2.999", "printf"))));
         assert_eq!(report.verdict, Verdict::Incompatible);
-        // The symbol of that version is not told again.
+        // The symbol of that version is not reported again.
         let [Problem::VersionMissing { version, highest: Some(highest), .. }] = problems(&report)[..] else {
             panic!("{report:?}");
         };

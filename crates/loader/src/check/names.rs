@@ -1,4 +1,4 @@
-//! Documents that list names only: those of compat-lib 0.0.1.
+//! Documents of compat-lib 0.0.1, which list only names.
 
 use crate::check::Host;
 use crate::check::report::Report;
@@ -7,11 +7,11 @@ use crate::host::DynamicLoader;
 use crate::loader::Application;
 use crate::spec::{Object, ObjectKind, Specification, attribute};
 
-/// Checks whether a program that needs the listed libraries, and nothing else, would load.
+/// Checks whether a program that needs exactly the listed libraries would load.
 pub(super) fn check(specification: &Specification, host: &Host) -> Report {
     let mut report = Report::new(host.summary());
     let names = attribute::library_names(&specification.attributes);
-    // The kernel's own object is a name of the closure and no file.
+    // The closure contains the name of the kernel's object, which is not a file.
     let libraries: Vec<&str> = names.into_iter().filter(|name| !is_kernels_own(name)).collect();
     if libraries.is_empty() {
         return report.concluded();
@@ -20,7 +20,7 @@ pub(super) fn check(specification: &Specification, host: &Host) -> Report {
     let subject = executable.cloned().unwrap_or_else(|| "application".to_owned());
     let imagined = imagined_program(&subject, &libraries, host);
     report.add_application(&Application::of_specification(&imagined), host, false, None);
-    report.tell_names_only(libraries.len());
+    report.add_names_only(libraries.len());
     report.concluded()
 }
 
@@ -29,7 +29,7 @@ fn is_kernels_own(name: &str) -> bool {
     file.starts_with("linux-vdso.so") || file.starts_with("linux-gate.so")
 }
 
-/// A program of this host's machine that needs the given libraries.
+/// Returns a program of this host's machine that needs the given libraries.
 fn imagined_program(name: &str, libraries: &[&str], host: &Host) -> Specification {
     let machine = host.environment.platform.machine;
     let wants_musl =

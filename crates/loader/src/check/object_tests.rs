@@ -1,4 +1,4 @@
-//! What a document says of an object's own file: its header, its segments, its permissions.
+//! The properties of an object's file in a specification: its header, segments and permissions.
 
 use crate::check::directory_tests::loader;
 use crate::check::{Host, Matter, Options, Report, Verdict, check};
@@ -12,7 +12,7 @@ use crate::spec::{
 
 const LOADER: &str = "/lib/ld.so";
 
-/// A host that has a loader and nothing else.
+/// Returns a host that has only a loader.
 fn host(machine: Machine, page_size: Option<u64>) -> Host {
     Host::of_profile(profile(machine, page_size, Some((2, 36))), "saved".to_owned(), &Options::default())
 }
@@ -29,9 +29,9 @@ fn profile(machine: Machine, page_size: Option<u64>, version: Option<(u32, u32)>
     }
 }
 
-/// A host whose C library is of a release `2.minor`.
+/// Returns a host with a C library of the release `2.minor`.
 fn host_of_release(machine: Machine, minor: u32) -> Host {
-    // A loader does not say its version before 2.33.
+    // Before 2.33, a loader does not contain its version.
     let mut profile = profile(machine, Some(4096), (minor >= 33).then_some((2, minor)));
     profile.unrecorded = Some(["/", "/lib"].map(|directory| (directory.to_owned(), Vec::new())).into());
     let release = format!("(GNU libc) stable release version 2.{minor}");
@@ -44,7 +44,7 @@ fn host_of_release(machine: Machine, minor: u32) -> Host {
     Host::of_profile(profile, "saved".to_owned(), &Options::default())
 }
 
-/// A program with a library beside it, both changed by the test.
+/// Returns a program with a library next to it, both changed by the test.
 fn application(machine: Machine, change: impl FnOnce(&mut Object, &mut Object)) -> Specification {
     let machine = machine.to_string();
     let mut program = Object {
@@ -70,7 +70,7 @@ fn problem(report: &Report) -> Option<&Problem> {
     }
 }
 
-/// Two segments, the second of which is shifted by a page of 4 KiB.
+/// Returns two segments. The second one is shifted by a page of 4 KiB.
 fn layout() -> Layout {
     let segment = |flags: &str, offset: u64, address: u64| Segment {
         role: SegmentRole::Load,
@@ -91,7 +91,7 @@ fn what_the_loader_objects_to_in_a_header_is_in_the_document() {
     let report = judged(|_, library| library.identification = Some(Identification::AbiVersion));
     let Some(Problem::LibraryUnusable { reason, .. }) = problem(&report) else { panic!("{report:?}") };
     assert_eq!(reason, "ELF file ABI version invalid");
-    // The kernel does not look at it.
+    // The kernel does not read it.
     let report = judged(|program, _| program.identification = Some(Identification::AbiVersion));
     assert_eq!(report.verdict, Verdict::Compatible);
 }
@@ -168,7 +168,7 @@ fn a_variable_behind_a_descriptor_is_missed_at_the_first_use_by_older_releases()
         assert_eq!(is_lazy(machine, minor, unchanged), expected, "{machine:?} 2.{minor}");
     }
     assert!(!is_lazy(Machine::X86_64, 31, |library| library.flags.push(ObjectFlag::BindNow)));
-    // As older documents have it.
+    // The form of older documents.
     assert!(!is_lazy(Machine::X86_64, 31, |library| library.unversioned.descriptors.clear()));
 }
 
@@ -239,7 +239,7 @@ fn filters_that_end_the_loader() {
         assert_eq!(chain, None, "{minor}");
         let of_program = judged(minor, |program, _, _| program.auxiliary = vec!["libx.so".to_owned()]);
         assert_eq!(of_program, fails("app", "libx.so", false).filter(|_| minor < 32), "{minor}");
-        // Which release it is, libc says, even if it comes last.
+        // libc determines the release, even if it comes last.
         let of_early = judged(minor, |program, _, _| {
             program.needed = vec!["libc.so.6".to_owned()];
             program.auxiliary = vec!["libx.so".to_owned()];

@@ -1,8 +1,8 @@
-//! What recorded runs loaded, compared with a host.
+//! Compares the programs and libraries of recorded runs with a host.
 //!
-//! A run did execute and load these, but whether the application needs them cannot be told: it may try one
-//! plugin after the other. So what would not load here leaves the verdict undecided: it is never
-//! "compatible", and never "incompatible" because of it.
+//! A run executed and loaded these files, but the application may not need them: it may try one plugin after the
+//! other. So if such a file would not load, the verdict is undecided instead of compatible, and never incompatible
+//! for that reason.
 
 use std::collections::HashSet;
 
@@ -11,11 +11,11 @@ use crate::check::{Impact, Matter, Remark, Report};
 use crate::loader::{Application, Load, Problem, RecordedStart, ScopeContext, Unknown};
 use crate::spec::Recorded;
 
-/// How bad it can be that something recorded does not load.
+/// The worst impact of a recorded file that does not load.
 const WORST: Impact = Impact::Undecided;
 
 impl Report {
-    /// Adds what becomes of the programs and libraries of recorded runs.
+    /// Adds the findings about the programs and libraries of recorded runs.
     pub(super) fn add_recorded(
         &mut self,
         recorded: &Recorded,
@@ -31,7 +31,7 @@ impl Report {
         });
     }
 
-    /// Adds a finding to the subject it is about; to all of them where the program is none.
+    /// Adds a finding to the subject that it is about, or to all subjects if the program is not a subject.
     fn add_recorded_finding(&mut self, mut finding: Finding, program: &str) {
         let is_one = self.subjects.iter().any(|subject| subject.path == program);
         for subject in self.subjects.iter_mut().filter(|subject| !is_one || subject.path == program) {
@@ -46,17 +46,17 @@ impl Report {
     }
 }
 
-/// How many subjects a finding about a program of all of them names.
+/// The maximum number of subjects that such a finding lists.
 const MOST_SUBJECTS: usize = 16;
 
-/// The findings about one program; what is wrong with a subject itself was told before.
+/// Returns the findings about one program. The problems of a subject's own start were added before.
 fn findings(start: &RecordedStart<'_>, runs: u32, is_subject: bool) -> Vec<Finding> {
     let program = start.program;
-    // That one that was gone is not here either says no more.
+    // For a program that was gone, the finding that it is missing here adds nothing.
     let is_gone = |problem: &Problem| {
         start.unknown == Some(Unknown::Gone) && matches!(problem, Problem::NotAProgram { .. })
     };
-    // What a script did is what was recorded.
+    // The recording shows the commands of a script.
     let is_script = |problem: &Problem| matches!(problem, Problem::ScriptNotFollowed { .. });
     let own = start.problems.iter().filter(|problem| !is_script(problem));
     let own = own.filter(|problem| !(is_subject || is_gone(problem)) || is_end(problem));
@@ -93,7 +93,7 @@ fn is_end(problem: &Problem) -> bool {
 
 fn finding(problem: &Problem, remark: Remark) -> Finding {
     let plain = Finding::of_problem(problem, "", &Load::default());
-    // That not everything was looked at is told as it is.
+    // The finding that the check stopped early stays unchanged.
     let matter = if is_end(problem) { plain.matter.clone() } else { Matter::Remark(remark) };
     Finding { impact: plain.impact.min(WORST), matter, subjects: Vec::new(), ..plain }
 }

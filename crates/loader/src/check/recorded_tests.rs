@@ -1,4 +1,4 @@
-//! Verdicts on what recorded runs loaded, and documents that ask for too much of it.
+//! Verdicts on recorded runs, and specifications with too many recorded files.
 
 use std::time::Instant;
 
@@ -35,7 +35,7 @@ fn program(path: &str, libraries: Vec<RecordedLibrary>) -> RecordedProgram {
     RecordedProgram { path: path.to_owned(), seen: 3, gone: false, libraries }
 }
 
-/// A program with objects beside it, and what runs of it loaded.
+/// Returns a program with objects next to it, and the libraries that its runs loaded.
 fn specification(objects: Vec<Object>, programs: Vec<RecordedProgram>) -> Specification {
     let usual = DynamicLoader::usual_path(Machine::X86_64, Class::Elf64, false);
     let app = Object {
@@ -60,7 +60,7 @@ fn of_app(objects: Vec<Object>, libraries: Vec<RecordedLibrary>) -> Report {
     report(&specification(objects, vec![program("app", libraries)]))
 }
 
-/// The recorded libraries that a report tells of, each with the problem.
+/// Returns the recorded libraries in a report, each with its problem.
 fn told(report: &Report) -> Vec<(&str, &Problem)> {
     let findings = report.findings.iter().filter_map(|finding| match &finding.matter {
         Matter::Remark(Remark::RecordedLibrary { library, problem, .. }) => {
@@ -105,7 +105,7 @@ fn what_a_recorded_library_itself_lacks_is_told_with_it() {
 
 #[test]
 fn a_library_is_opened_after_those_that_it_was_opened_after() {
-    // As those of the JDK, which find libjvm.so only because it is loaded already.
+    // Like the libraries of the JDK, which find libjvm.so only because it is already loaded.
     let first = Object { soname: Some("libfirst.so".to_owned()), ..object("server/libfirst.so") };
     let second = Object { needed: vec!["libfirst.so".to_owned()], ..object("libsecond.so") };
     let objects = vec![first, second];
@@ -143,7 +143,7 @@ fn a_note_of_the_program_says_nothing_of_what_a_plugin_needs() {
         priority: DlopenPriority::Suggested,
     };
     let plugin = Object { needed: vec!["libnowhere.so.1".to_owned()], ..object("plug.so") };
-    // Also where the program itself has opened what the note is about.
+    // Also if the program has opened the library of the note.
     for libraries in [vec![library("plug.so")], vec![named("libnowhere.so.1"), library("plug.so")]] {
         let mut document = specification(vec![plugin.clone()], vec![program("app", libraries)]);
         document.objects[0].dlopen = vec![need.clone()];
@@ -173,12 +173,12 @@ fn a_program_that_was_executed_is_started_too() {
 
 #[test]
 fn a_program_is_also_found_elsewhere_in_the_search_path() {
-    // Where `/usr/sbin` is a directory of its own, it has none of that name.
+    // If `/usr/sbin` is a separate directory, it contains no file of that name.
     let moved = report(&specification(Vec::new(), vec![program("/usr/sbin/env", Vec::new())]));
     assert_eq!(moved.verdict, Verdict::Compatible, "{moved:?}");
 }
 
-/// The programs of which a report says that it cannot be told what they would do.
+/// Returns the programs that a report could not decide.
 fn unknown(report: &Report) -> Vec<(&str, Unknown)> {
     let findings = report.findings.iter().filter_map(|finding| match &finding.matter {
         Matter::Remark(Remark::RecordedProgramUnknown { program, reason, .. }) => {

@@ -1,4 +1,4 @@
-//! The report: findings and the verdict, one form for text, JSON and services.
+//! The report: the findings and the verdict, in one form for text, JSON and services.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -12,40 +12,40 @@ use crate::loader::{Effect, Elsewhere, LeftToProgram, Load, PassedOver, Problem,
 /// The identifier of the report's schema.
 pub const REPORT_IDENTIFIER: &str = "urn:compatlib:schema:report:1";
 
-/// How many findings a report tells. Nobody reads as many.
+/// The maximum number of findings in a report. Nobody reads more.
 const MOST_FINDINGS: usize = 5000;
 
-/// Whether the application will run.
+/// The verdict: whether the application will run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It will.
+    /// The application will run.
     Compatible,
-    /// It will not, or it will fail later.
+    /// The application will not start, or it will start and fail later.
     Incompatible,
-    /// It cannot be told.
+    /// It could not be decided whether the application will run.
     Undecided,
 }
 
-/// How exact the answer is.
+/// The exactness of the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exactness {
     /// Names, versions and symbols were compared.
     Symbols,
-    /// The document had nothing but the names of libraries.
+    /// The specification lists only the names of libraries.
     Names,
 }
 
-/// What a finding means for the application, from the least to the worst.
+/// The impact of a finding on the application, from the least to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Impact {
-    /// Nothing; something to know.
+    /// No impact. The finding is for information.
     Note,
-    /// The loader prints a warning and goes on.
+    /// The application starts, possibly with a warning.
     Warning,
-    /// It cannot be told what would happen.
+    /// The impact could not be decided.
     Undecided,
     /// The application starts, and fails or misbehaves later.
     Misbehaves,
@@ -54,7 +54,7 @@ pub enum Impact {
 }
 
 impl Impact {
-    /// The verdict when this is the worst finding.
+    /// Returns the verdict if this is the worst impact.
     pub fn verdict(self) -> Verdict {
         match self {
             Self::Note | Self::Warning => Verdict::Compatible,
@@ -76,140 +76,140 @@ impl From<Effect> for Impact {
     }
 }
 
-/// What was found.
+/// The matter of a finding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Matter {
-    /// The loader would object.
+    /// A problem that the loader or the kernel would report.
     Problem(Problem),
-    /// Something else that the reader should know.
+    /// Another fact that the reader should know.
     Remark(Remark),
 }
 
-/// What the loader would not object to, and the reader should know.
+/// A fact that the loader does not report but that the reader should know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Remark {
-    /// The document lists the names of libraries only, so versions and symbols were not compared.
+    /// The specification lists only the names of libraries, so versions and symbols were not compared.
     NamesOnly {
-        /// How many names.
+        /// The number of names.
         names: usize,
     },
-    /// The document names nothing that could be checked.
+    /// The specification or directory contains nothing to check.
     NothingToCheck {},
     /// One of several sources could not be read.
     SourceFailed {
         /// The source.
         source: String,
-        /// Why not.
+        /// The error.
         reason: String,
-        /// What can be done about it.
+        /// A possible remedy.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
-    /// More was found than a report tells.
+    /// More was found than the report can list.
     FindingsLeftOut {
-        /// How many findings more.
+        /// The number of findings that are not listed.
         count: usize,
     },
-    /// The image asks something of NVIDIA's driver, and the host has none: a container starts without it.
+    /// The image requires NVIDIA's driver, and the host does not have it. A container would start without a GPU.
     DriverMissing {
-        /// What it asks.
+        /// The settings of the image that require the driver.
         asked: Vec<String>,
     },
-    /// The image asks something of the host's drivers, and nothing is known of those.
+    /// The image requires a driver, and the drivers of the host are not known.
     DriversUnknown {
-        /// What it asks.
+        /// The settings of the image that require the driver.
         asked: Vec<String>,
     },
-    /// The host's driver does not meet a constraint, or it cannot be told whether it does.
+    /// The host's driver does not meet a constraint of the image, or this could not be decided.
     DriverConstraint {
         /// The variable of the image's configuration.
         variable: String,
-        /// Its value.
+        /// The value of the variable.
         constraint: String,
         /// The driver's version.
         driver: String,
-        /// The newest CUDA that it runs.
+        /// The newest CUDA version that the driver supports.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cuda: Option<String>,
-        /// The conditions that it does not meet.
+        /// The conditions that the driver does not meet.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unmet: Vec<String>,
-        /// The conditions of which the driver's files say nothing.
+        /// The conditions that the driver's files cannot decide.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unknown: Vec<String>,
     },
-    /// NVIDIA's driver is installed, and its kernel module is not loaded.
+    /// NVIDIA's driver is installed, but its kernel module is not loaded.
     DriverNotLoaded {
         /// The driver's version.
         driver: String,
     },
-    /// NVIDIA's driver is loaded, and there is no device node of it.
+    /// NVIDIA's driver is loaded, but its device nodes do not exist.
     DeviceMissing {
         /// The driver's version.
         driver: String,
     },
-    /// A library of the driver that the image asks for is not on the host.
+    /// The host lacks a library of NVIDIA's driver that the image requires.
     DriverLibraryMissing {
-        /// The capability that it stands for.
+        /// The capability that includes the library.
         capability: String,
         /// The library.
         library: String,
     },
-    /// The document asks something that this program does not know.
+    /// The specification has a requirement that this version does not understand.
     RequirementUnknown {},
-    /// The document is of a newer minor version, which may say things that this program does not know.
+    /// The specification has a newer minor version than this program understands.
     NewerDocument {
-        /// Its version.
+        /// The version of the specification.
         version: String,
     },
-    /// A library that recorded runs loaded would not load, or not as it should.
+    /// A library that recorded runs loaded has a problem on this host.
     RecordedLibrary {
-        /// The name it is searched for by, or its path.
+        /// The name by which it is searched, or its path.
         library: String,
         /// The program that loaded it.
         program: String,
-        /// In how many runs.
+        /// The number of runs in which it was seen.
         seen: u32,
-        /// How many runs were recorded.
+        /// The number of recorded runs.
         runs: u32,
-        /// What the loader objects to.
+        /// The problem.
         problem: Box<Problem>,
     },
-    /// A program that recorded runs executed would not start, or not as it should.
+    /// A program that recorded runs executed has a problem on this host.
     RecordedProgram {
         /// The program.
         program: String,
-        /// In how many runs.
+        /// The number of runs in which it was seen.
         seen: u32,
-        /// How many runs were recorded.
+        /// The number of recorded runs.
         runs: u32,
-        /// What the loader objects to.
+        /// The problem.
         problem: Box<Problem>,
     },
-    /// It cannot be told what a program that recorded runs executed would do.
+    /// It could not be decided whether a program that recorded runs executed would work.
     RecordedProgramUnknown {
-        /// The program; empty where the recording does not tell which it was.
+        /// The program. Empty if the recording does not identify it.
         program: String,
-        /// In how many runs.
+        /// The number of runs in which it was seen.
         seen: u32,
-        /// How many runs were recorded.
+        /// The number of recorded runs.
         runs: u32,
-        /// Why not.
+        /// The reason.
         reason: Unknown,
     },
-    /// Files of a directory that are no subjects on this host.
+    /// Files of a directory that are not subjects on this host.
     PassedOver(PassedOver),
-    /// A library that files of a directory need lies in it where they do not look: the program that loads or starts them
-    /// has to load it before, or to say where it is.
+    /// A needed library is in the directory, but not in the search path of the files that need it. The program
+    /// that loads or starts them must load the library first or set `LD_LIBRARY_PATH`.
     LeftToSearch {
-        /// The name that it is asked for by.
+        /// The needed name.
         library: String,
-        /// The file of the directory.
+        /// The path of the library in the directory.
         path: String,
     },
-    /// Symbols that a library, or one that it loads, expects from the program that loads it.
+    /// Symbols that a library needs from the program that loads it.
     LeftToProgram {
         /// The library.
         object: String,
@@ -218,25 +218,25 @@ pub enum Remark {
     },
 }
 
-/// One reason for or against.
+/// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// What it means for the application.
+    /// The impact on the application.
     pub impact: Impact,
-    /// What was found.
+    /// The matter.
     #[serde(flatten)]
     pub matter: Matter,
-    /// The subjects it was found for.
+    /// The affected subjects.
     pub subjects: Vec<String>,
-    /// What the loader or the kernel would print.
+    /// The message that the loader or the kernel would print.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The files among those of an image's finding that a container runtime brings from the host; the others
-    /// are the image's own.
+    /// In a finding about an image: the files that a container runtime mounts from the host. All other files are
+    /// in the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub of_host: Vec<String>,
-    /// What in the files explains it.
+    /// Facts that explain the finding, or remedies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
 }
@@ -257,7 +257,7 @@ impl Finding {
         }
     }
 
-    /// Whether it tells that not everything was looked at, which no report leaves out.
+    /// Returns whether the finding says that the check stopped early. A report never leaves out such a finding.
     fn is_end(&self) -> bool {
         matches!(self.matter, Matter::Problem(Problem::EffortExceeded { .. }))
     }
@@ -272,8 +272,9 @@ impl Finding {
         Self::remark(Impact::Note, Remark::PassedOver(passed), Vec::new())
     }
 
-    /// What a subject needs from where it does not look. A library is loaded by a program that has it already; how a
-    /// program is started nobody knows.
+    /// Returns the finding about a needed library outside the subject's search path. If the subject is a library,
+    /// it is a warning: the program that loads it usually has loaded the needed library before. If the subject is
+    /// a program, it is undecided, because its start is not known.
     pub(super) fn left_to_search(subject: &str, found: &Elsewhere, load: &Load) -> Self {
         let is_program = load.objects.first().is_none_or(|object| object.facts.is_program());
         let impact = if is_program { Impact::Undecided } else { Impact::Warning };
@@ -288,100 +289,100 @@ impl Finding {
     }
 }
 
-/// The verdict on one subject.
+/// One subject and its verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Subject {
-    /// Its path in the scope.
+    /// The path of the subject, relative to the application.
     pub path: String,
-    /// The verdict on it.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
-/// The host that was compared with.
+/// The host that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostSummary {
-    /// The directory of its root file system, or the file of its profile; `/` is this machine.
+    /// The directory of the root file system, or the file of the profile. `/` is this machine.
     pub root: String,
-    /// Whether it is a saved host.
+    /// Whether the host is a saved profile.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub saved: bool,
-    /// The machine of its CPU.
+    /// The machine of the CPU.
     pub machine: String,
-    /// The x86-64 level of its CPU.
+    /// The x86-64 level of the CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isa: Option<String>,
-    /// Its kernel.
+    /// The kernel version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
 }
 
-/// Where the specification came from.
+/// The source of the specification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
-    /// What was asked for.
+    /// The reference, file or path that was checked.
     pub reference: String,
     /// The digest of the artifact's manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// The manifest that the artifact was attached to: `artifact` (none), `manifest`, `platform` or
-    /// `index`; `generated` where it was derived from the image itself.
+    /// The manifest that the artifact is attached to: `manifest`, `platform` or `index`. `artifact` if the
+    /// reference names the artifact itself, and `generated` if the specification was derived from the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
-    /// How many compatibility artifacts are attached there, if there are several.
+    /// The number of compatibility artifacts that are attached there, if there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<usize>,
-    /// Why the one with this digest counts, if there are several.
+    /// The reason why this artifact was chosen, if there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<String>,
 }
 
 impl Source {
-    /// What was asked for, of which nothing else is known.
+    /// Returns a source with only a reference.
     pub fn named(reference: impl Into<String>) -> Self {
         let reference = reference.into();
         Self { reference, digest: None, level: None, candidates: None, chosen: None }
     }
 }
 
-/// The findings and the verdict.
+/// The report: the findings and the verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The identifier of this document's schema.
     #[serde(rename = "$schema")]
     pub schema: String,
-    /// Whether the application will run.
+    /// The verdict: whether the application will run.
     pub verdict: Verdict,
-    /// How exact the answer is.
+    /// The exactness of the verdict.
     pub exactness: Exactness,
-    /// Where the specification came from.
+    /// The source of the specification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// What it was compared with.
+    /// The host.
     pub host: HostSummary,
     /// The verdict on each subject.
     pub subjects: Vec<Subject>,
-    /// The reasons, the worst first.
+    /// The findings, the worst first.
     pub findings: Vec<Finding>,
-    /// The findings by what was found, while they are gathered.
+    /// The index of the findings, while they are collected.
     #[serde(skip)]
     #[schemars(skip)]
     gathered: Gathered,
 }
 
-/// Findings by the hash of what was found, so that any number of them is told apart in one pass.
+/// An index of findings by the hash of their matter, to detect duplicates in one pass.
 #[derive(Clone, Debug, Default)]
 struct Gathered {
     hasher: RandomState,
     places: HashMap<u64, Vec<usize>>,
     left_out: usize,
-    /// The worst of what was left out.
+    /// The worst impact of the findings that were left out.
     worst: Option<Impact>,
 }
 
-/// It is no part of what a report says.
+/// The index does not count when reports are compared.
 impl PartialEq for Gathered {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -397,7 +398,7 @@ impl Gathered {
 }
 
 impl Report {
-    /// A report without findings, which is not decided.
+    /// Returns an undecided report without findings.
     pub fn new(host: HostSummary) -> Self {
         Self {
             schema: REPORT_IDENTIFIER.to_owned(),
@@ -437,8 +438,8 @@ impl Report {
         }
     }
 
-    /// The report, or a part of one, that stands for a source that could not be read: whatever the others say,
-    /// the whole is undecided at the best. `hint` says what can be done about it.
+    /// Returns a report about a source that could not be read. After a merge, the whole report is undecided or
+    /// worse. `hint` is a possible remedy.
     pub fn of_failed_source(host: HostSummary, source: &str, reason: &str, hint: Option<&str>) -> Self {
         let mut report = Self::new(host);
         report.source = Some(Source::named(source));
@@ -448,22 +449,21 @@ impl Report {
         report.concluded()
     }
 
-    /// Tells that the document is of a newer version than this program knows.
-    pub(super) fn tell_newer(&mut self, version: &str) {
+    /// Adds the finding that the specification has a newer version than this program understands.
+    pub(super) fn add_newer(&mut self, version: &str) {
         let subjects = self.subjects.iter().map(|subject| subject.path.clone()).collect();
         let remark = Remark::NewerDocument { version: version.to_owned() };
         self.add_finding(Finding::remark(Impact::Undecided, remark, subjects));
     }
 
-    /// Tells that names were all that the document had.
-    pub(super) fn tell_names_only(&mut self, names: usize) {
+    /// Adds the finding that the specification lists only names.
+    pub(super) fn add_names_only(&mut self, names: usize) {
         self.exactness = Exactness::Names;
         let subjects = self.subjects.iter().map(|subject| subject.path.clone()).collect();
         self.add_finding(Finding::remark(Impact::Note, Remark::NamesOnly { names }, subjects));
     }
 
-    /// Adds what was found about another application on the same host. How exact the whole is, is how
-    /// exact its least exact part is.
+    /// Merges the report on another application on the same host. The exactness is that of the least exact report.
     pub fn merge(mut self, other: Self) -> Self {
         if other.exactness == Exactness::Names {
             self.exactness = Exactness::Names;
@@ -476,14 +476,14 @@ impl Report {
         self.concluded()
     }
 
-    /// Draws the verdict from the findings.
+    /// Concludes the report: sorts the findings and sets the verdict.
     pub(super) fn concluded(mut self) -> Self {
         let Gathered { left_out: count, worst, .. } = std::mem::take(&mut self.gathered);
         if let Some(impact) = worst {
             self.findings.push(Finding::remark(impact, Remark::FindingsLeftOut { count }, Vec::new()));
         }
-        let tells_nothing = |finding: &Finding| finding.impact <= Impact::Warning;
-        if self.subjects.is_empty() && self.findings.iter().all(tells_nothing) {
+        let is_minor = |finding: &Finding| finding.impact <= Impact::Warning;
+        if self.subjects.is_empty() && self.findings.iter().all(is_minor) {
             let finding = Finding::remark(Impact::Undecided, Remark::NothingToCheck {}, Vec::new());
             self.findings.push(finding);
         }

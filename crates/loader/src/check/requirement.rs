@@ -1,7 +1,7 @@
-//! What an image asks of a host's drivers.
+//! The requirements of an image on the host's drivers.
 //!
-//! The syntax and the meaning of constraints are those of NVIDIA's container runtime (libnvidia-container):
-//! alternatives separated by spaces, the conditions of one alternative by commas.
+//! Constraints have the syntax and meaning of NVIDIA's container runtime (libnvidia-container). Spaces separate
+//! alternatives, and commas separate the conditions of one alternative.
 
 use std::cmp::Ordering;
 
@@ -11,7 +11,7 @@ use crate::host::{Drivers, NvidiaDriver};
 use crate::loader::SealedFiles;
 use crate::spec::{Requirement, Specification};
 
-/// The libraries that a capability of `NVIDIA_DRIVER_CAPABILITIES` stands for and programs open by name.
+/// The libraries of each capability in `NVIDIA_DRIVER_CAPABILITIES`, which programs open by name.
 const CAPABILITIES: &[(&str, &[&str])] = &[
     ("compute", &["libcuda.so.1"]),
     ("utility", &["libnvidia-ml.so.1"]),
@@ -19,7 +19,7 @@ const CAPABILITIES: &[(&str, &[&str])] = &[
     ("graphics", &["libGLX_nvidia.so.0", "libEGL_nvidia.so.0"]),
 ];
 
-/// What the host does not meet.
+/// Returns findings about the requirements that the host does not meet.
 pub(super) fn findings(specification: &Specification, files: &SealedFiles<'_>, host: &Host) -> Vec<Finding> {
     let requirements = specification.image.iter().flat_map(|image| &image.requirements);
     let requirements: Vec<&Requirement> = requirements.collect();
@@ -52,7 +52,7 @@ pub(super) fn findings(specification: &Specification, files: &SealedFiles<'_>, h
     findings
 }
 
-/// A requirement as people should see it.
+/// Returns a requirement as text.
 fn shown(requirement: &Requirement) -> Option<String> {
     match requirement {
         Requirement::NvidiaConstraint { variable, constraint } => Some(format!("{variable}={constraint}")),
@@ -61,10 +61,10 @@ fn shown(requirement: &Requirement) -> Option<String> {
     }
 }
 
-/// What keeps a driver that is installed from working: its kernel module, its device nodes. A host of which no
-/// module is known (a root without `/proc`) may have both.
+/// Returns a finding if an installed driver lacks its kernel module or its device nodes. If the modules of the
+/// host are not known (a root without `/proc`), it can have both.
 fn trouble(drivers: &Drivers) -> Option<(Impact, Remark)> {
-    // The driver of Windows, in its Linux subsystem.
+    // The Windows driver in the Windows Subsystem for Linux.
     const OTHER_DRIVER: &str = "/dev/dxg";
     let driver = drivers.nvidia.as_ref()?.version.clone();
     let has = |beginning: &str| drivers.devices.iter().any(|device| device.starts_with(beginning));
@@ -74,7 +74,7 @@ fn trouble(drivers: &Drivers) -> Option<(Impact, Remark)> {
     if !drivers.modules.iter().any(|module| module == "nvidia") {
         return Some((Impact::Misbehaves, Remark::DriverNotLoaded { driver }));
     }
-    // The runtime makes them at the first use, where it may.
+    // A privileged container runtime creates them on first use.
     (!has("/dev/nvidia")).then_some((Impact::Warning, Remark::DeviceMissing { driver }))
 }
 
@@ -110,7 +110,7 @@ fn capability_finding(
     Some((Impact::Misbehaves, Remark::DriverLibraryMissing { capability, library }))
 }
 
-/// The conditions of all alternatives of which this is known.
+/// Returns the conditions of all alternatives that have this result.
 fn conditions_that(constraint: &str, driver: &NvidiaDriver, known: Option<bool>) -> Vec<String> {
     let all = constraint.split([' ', ',']).map(str::trim).filter(|text| !text.is_empty());
     let mut conditions: Vec<String> =
@@ -119,7 +119,7 @@ fn conditions_that(constraint: &str, driver: &NvidiaDriver, known: Option<bool>)
     conditions
 }
 
-/// Whether one of the alternatives holds; `None` where it cannot be told.
+/// Returns whether one of the alternatives holds, or `None` if this could not be decided.
 fn alternatives(constraint: &str, driver: &NvidiaDriver) -> Option<bool> {
     let all: Vec<Option<bool>> = constraint.split_whitespace().map(|all| conditions(all, driver)).collect();
     match () {
@@ -129,7 +129,7 @@ fn alternatives(constraint: &str, driver: &NvidiaDriver) -> Option<bool> {
     }
 }
 
-/// Whether all conditions hold.
+/// Returns whether all conditions hold.
 fn conditions(list: &str, driver: &NvidiaDriver) -> Option<bool> {
     let all: Vec<Option<bool>> =
         list.split(',').filter(|c| !c.is_empty()).map(|c| condition(c, driver)).collect();
@@ -140,8 +140,8 @@ fn conditions(list: &str, driver: &NvidiaDriver) -> Option<bool> {
     }
 }
 
-/// Whether a condition such as `cuda>=12.2` holds. What is said of the GPU's architecture and brand is not
-/// in the driver's files.
+/// Returns whether a condition such as `cuda>=12.2` holds. The driver's files do not show the architecture and
+/// brand of the GPU, so conditions on them return `None`.
 fn condition(text: &str, driver: &NvidiaDriver) -> Option<bool> {
     const OPERATORS: [&str; 6] = [">=", "<=", "!=", "=", ">", "<"];
     let operator = OPERATORS.iter().find(|operator| text.contains(**operator))?;
@@ -162,8 +162,8 @@ fn condition(text: &str, driver: &NvidiaDriver) -> Option<bool> {
     })
 }
 
-/// Compares versions number by number; missing ones are zero, or where only equality is asked for count as
-/// equal.
+/// Compares versions number by number. Missing numbers are zero, or with `prefix`, numbers that `wanted` lacks are
+/// ignored.
 fn compare(actual: &str, wanted: &str, prefix: bool) -> Option<Ordering> {
     let numbers =
         |text: &str| text.split('.').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();

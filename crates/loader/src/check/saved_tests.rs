@@ -1,4 +1,4 @@
-//! Verdicts for saved hosts: what a profile does not record is not known, neither to be there nor to be missing.
+//! Verdicts for saved hosts. If a profile does not record a file, the file is neither present nor missing.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ fn library(path: &str, versions: &[&str]) -> Object {
     Object { soname, provides, ..Object::new(path, ObjectKind::Library, "x86_64", 64) }
 }
 
-/// A host with `/lib64`, `/usr/lib` and `/usr/bin`, and what the test adds.
+/// Returns a host with `/lib64`, `/usr/lib` and `/usr/bin`, and the test's additions.
 fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
     let platform =
         Platform { machine: Machine::X86_64, isa: Some(IsaLevel::up_to(3)), ..Platform::default() };
@@ -51,7 +51,8 @@ fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
     profile
 }
 
-/// A host for tests: its C library has a few versions, it has `libm.so.6` and `/usr/bin/env`, and nothing of it is this machine's.
+/// Returns a host for tests, independent of this machine: its C library has a few versions, and it has `libm.so.6`
+/// and `/usr/bin/env`.
 pub(super) fn made_host(options: &Options) -> Host {
     let function = |version: &str, symbols: &[&str]| Definitions {
         version: Some(version.to_owned()),
@@ -113,7 +114,7 @@ fn what_a_recorded_directory_does_not_have_is_missing_and_what_is_not_recorded_m
     let cases = [
         ("liby.so.1", "", Verdict::Incompatible),
         ("libx.so.1", "", Verdict::Compatible),
-        // A sub-directory that is there but not recorded, and one that is not there.
+        // A subdirectory that exists but is not recorded, and one that does not exist.
         ("liby.so.1", "/usr/lib/private", Verdict::Undecided),
         ("liby.so.1", "/usr/lib/nowhere", Verdict::Incompatible),
         ("liby.so.1", "/usr/lib/private/deep", Verdict::Undecided),
@@ -123,7 +124,7 @@ fn what_a_recorded_directory_does_not_have_is_missing_and_what_is_not_recorded_m
         ("/usr/lib/libx.so.1", "", Verdict::Compatible),
         ("/usr/lib/liby.so.1", "", Verdict::Incompatible),
         ("libtext", "", Verdict::Undecided),
-        // The way leads through what may be a link, and through what is not there.
+        // The path leads through a possible link, and through a missing directory.
         ("/usr/lib/private/../libx.so.1", "", Verdict::Undecided),
         ("/usr/lib/nowhere/../libx.so.1", "", Verdict::Incompatible),
         ("/usr/bin/../lib/libx.so.1", "", Verdict::Compatible),
@@ -145,7 +146,7 @@ fn a_file_that_an_unrecorded_place_may_hide_is_not_taken_for_the_one() {
     };
     assert_eq!((found.verdict, path.as_str()), (Verdict::Undecided, "/usr/lib/libx.so.1"));
     assert_eq!(rejected[0].path, "/opt/x/glibc-hwcaps/x86-64-v3/libx.so.1");
-    // Nothing is said of the versions of a file that may be another.
+    // The versions of an uncertain file are not reported.
     let newer = |run_path: &str| {
         program("libx.so.1", |object| {
             object.runpath = Some(run_path.to_owned());
@@ -154,7 +155,7 @@ fn a_file_that_an_unrecorded_place_may_hide_is_not_taken_for_the_one() {
     };
     assert_eq!(report(&newer("/opt/x"), profile(|_| {})).verdict, Verdict::Undecided);
     assert_eq!(report(&newer("/srv/x"), profile(|_| {})).verdict, Verdict::Incompatible);
-    // Nor of a symbol that a library which may be there may define.
+    // A symbol is not reported if a library that may exist may define it.
     let missing = program("liby.so.1", |object| {
         object.runpath = Some("/opt/x".to_owned());
         object.unversioned.symbols = vec!["f".to_owned()];
@@ -200,7 +201,7 @@ fn interpreters_and_programs_that_are_not_recorded_leave_it_open() {
     };
     assert_eq!(named("/opt/glibc/ld.so"), Verdict::Undecided);
     assert_eq!(named("/lib64/ld.so"), Verdict::Incompatible);
-    // The same loader by another path.
+    // The same loader at another path.
     assert_eq!(named("/usr/../lib64/ld-linux-x86-64.so.2"), Verdict::Compatible);
     let script = |interpreter: &str, argument: Option<&str>| {
         let script = Script {

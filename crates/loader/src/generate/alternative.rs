@@ -1,11 +1,11 @@
-//! Which files of a directory stand for one another: the same for other machines, C libraries and versions
-//! of Python.
+//! Finds files of a directory that are alternatives: builds of the same file for different machines, C libraries
+//! or Python versions.
 //!
-//! Builders tell them apart by words in names: npm's `prebuilds/linux-arm64/x.glibc.node` (node-gyp-build),
+//! Builders distinguish them by words in names: npm's `prebuilds/linux-arm64/x.glibc.node` (node-gyp-build),
 //! `@img/sharp-linuxmusl-x64`, `native/Linux/aarch64/libx.so` in JNI archives, `lib32`, Python's
-//! `x.cpython-311-aarch64-linux-gnu.so`. Two files are the same if their paths are equal without such words,
-//! or if they lie in directories whose paths are. A word counts only if the file agrees with it: what lies in
-//! `linux-x64` and was made for another machine is a fault, and no alternative.
+//! `x.cpython-311-aarch64-linux-gnu.so`. Two files are alternatives if their paths without such words are equal,
+//! or if the paths of their directories are. A word counts only if the file agrees with it: a file in `linux-x64`
+//! for another machine is a fault and not an alternative.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::generate::member;
 use crate::loader::{Facts, Family, Form, python_of};
 use crate::spec::{Alternatives, Distinction};
 
-/// Names of machines that builders use, with those that `elf::Machine` prints.
+/// The builders' names of machines, with the names that `elf::Machine` prints.
 const MACHINES: &[(&[&str], &[&str])] = &[
     (&["x64", "amd64", "x8664"], &["x86_64"]),
     (&["x86"], &["i386", "x86_64"]),
@@ -35,7 +35,7 @@ const MACHINES: &[(&[&str], &[&str])] = &[
     (&["hppa", "parisc"], &["machine-15"]),
 ];
 
-/// Words for operating systems and C libraries, with what is built for them.
+/// Words for operating systems and C libraries, with the family of their builds.
 const LIBRARIES: &[(&[&str], Family)] = &[
     (&["glibc", "gnu", "gnueabi", "gnueabihf"], Family::Glibc),
     (&["musl", "muslc", "musleabi", "musleabihf", "alpine", "musllinux"], Family::Musl),
@@ -43,10 +43,10 @@ const LIBRARIES: &[(&[&str], Family)] = &[
     (&["freebsd", "openbsd", "netbsd", "dragonflybsd", "sunos", "solaris", "illumos"], Family::Other),
 ];
 
-/// Words that say no more than that it is for some Linux or POSIX system.
+/// Words that only mean a Linux or POSIX system.
 const GENERAL: [&str; 7] = ["linux", "unix", "manylinux", "manylinux2014", "unknown", "pc", "abi3"];
 
-/// What the words of a part of a path say of the file in it.
+/// The meaning of a word in a component of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Word {
     /// A machine or the width of addresses.
@@ -55,13 +55,13 @@ enum Word {
     Libc(bool),
     /// A version of Python.
     Python,
-    /// Some platform.
+    /// A platform in general.
     General,
 }
 
-/// A path without the words that name platforms, and what those say.
+/// A path without the words that name platforms, and the meaning of these words.
 struct Stripped {
-    /// What is left of each component, and its words.
+    /// The rest of each component, and its words.
     components: Vec<(String, Vec<Word>)>,
 }
 
@@ -88,7 +88,7 @@ pub(super) fn groups(members: Vec<(&str, &Facts)>) -> Vec<Alternatives> {
     alternatives.chain(data).filter(|group| seen.insert((group.by, group.subjects.clone()))).collect()
 }
 
-/// What a file was made for.
+/// The platform that a file was built for.
 struct MadeFor {
     machine: String,
     class: Class,
@@ -98,9 +98,9 @@ struct MadeFor {
 /// One file under a key.
 struct Member<'a> {
     path: &'a str,
-    /// What it is for.
+    /// The platform of the file.
     value: Option<String>,
-    /// Whether its path says so.
+    /// Whether the path names the platform.
     names: bool,
 }
 
@@ -109,7 +109,7 @@ impl MadeFor {
         Self { machine: facts.machine.to_string(), class: facts.class, family: Family::of(facts) }
     }
 
-    /// What the file at a path is for, as far as it differs from others in that.
+    /// Returns the platform of the file at a path, as far as the alternatives differ by it.
     fn value(&self, by: Distinction, path: &str) -> Option<String> {
         match by {
             Distinction::Machine => Some(format!("{} {}", self.machine, self.class.bits())),
@@ -120,8 +120,8 @@ impl MadeFor {
     }
 }
 
-/// The group of the files under one key. Those whose paths do not say what they are for are part of it if
-/// all of them are for the same: they are what is taken by default.
+/// Returns the group of the files under one key. Files whose paths name no platform belong to it if all of them
+/// are for the same platform, because they are the default.
 fn alternatives(by: Distinction, members: Vec<Member<'_>>) -> Option<Alternatives> {
     let unnamed = members.iter().filter(|member| !member.names);
     let takes_unnamed =
@@ -138,8 +138,9 @@ impl Stripped {
         Self { components: path.split('/').map(|component| stripped(component, target)).collect() }
     }
 
-    /// The keys under which a file may stand for others, and whether the words of its path name what it is for:
-    /// the whole path, and each directory that names it. A file that contradicts its name has none.
+    /// Returns the keys under which a file can be an alternative to others, and whether the words of its path name
+    /// its platform. Keys are the whole path, and each directory that names the platform. A file that contradicts
+    /// its name has no keys.
     fn keys(&self, by: Distinction) -> Vec<(String, bool)> {
         let all = self.components.iter().flat_map(|(_, words)| words);
         let says = |words: &[Word]| words.iter().any(|word| word.agrees(by));
@@ -182,7 +183,7 @@ impl Word {
     }
 }
 
-/// A component without its words for platforms, and these.
+/// Splits a component into the rest and its words for platforms.
 fn stripped(component: &str, target: &MadeFor) -> (String, Vec<Word>) {
     if let Some(bits) =
         [("lib64", 64), ("lib32", 32), ("libx32", 32)].iter().find(|(name, _)| *name == component)
@@ -205,7 +206,7 @@ fn stripped(component: &str, target: &MadeFor) -> (String, Vec<Word>) {
     (rest.join("-"), words)
 }
 
-/// A component in lower case, names of two words written as one.
+/// Returns a component in lower case, with names of two words joined.
 fn joined_words(component: &str) -> String {
     const JOINED: &[(&str, &str)] = &[
         ("x86_64", "x64"),
@@ -247,7 +248,7 @@ fn known_word(word: &str, target: &MadeFor) -> Option<Word> {
         return Some(Word::Machine(named.any(|(_, machines)| machines.contains(&target.machine.as_str()))));
     }
     if let Some((_, named)) = LIBRARIES.iter().find(|(words, _)| words.contains(&word)) {
-        // What names no C library fits each.
+        // A file that needs no C library fits each.
         let agrees = target.family.is_none_or(|family| family == *named);
         return Some(Word::Libc(agrees));
     }
@@ -259,7 +260,7 @@ mod tests {
     use super::*;
     use crate::spec::{Object, ObjectKind};
 
-    /// The groups of builds, each given by its path, its machine, and the C library that it needs.
+    /// Returns the groups of builds, each given by its path, its machine, and the C library that it needs.
     fn of(builds: &[(&str, &str, &str)]) -> Vec<(Distinction, Vec<String>)> {
         let facts: Vec<Facts> = builds
             .iter()
@@ -277,7 +278,7 @@ mod tests {
     const GLIBC: &str = "libc.so.6";
     const MUSL: &str = "libc.musl-x86_64.so.1";
 
-    /// Whether two builds stand for one another.
+    /// Returns whether two builds are alternatives.
     fn stand(by: Distinction, one: (&str, &str, &str), other: (&str, &str, &str)) -> bool {
         let is_both = |group: &(Distinction, Vec<String>)| {
             group.0 == by && [one.0, other.0].iter().all(|path| group.1.iter().any(|known| known == path))
@@ -302,7 +303,7 @@ mod tests {
             ("com/sun/jna/linux-x86-64/libj.so", "com/sun/jna/linux-aarch64/libj.so"),
             ("m.cpython-311-x86_64-linux-gnu.so", "m.cpython-311-aarch64-linux-gnu.so"),
             ("lib/libx.so", "lib/aarch64/libx.so"),
-            // What only the directory of another machine has besides.
+            // A file that only the directory of another machine contains.
             ("bin/x64/a.node", "bin/arm64/libextra.so"),
         ] {
             let machines = ((one, "x86_64", GLIBC), (other, "aarch64", GLIBC));
@@ -338,7 +339,7 @@ mod tests {
             );
         }
         assert_eq!(of(&[("lib/liba.so", "x86_64", GLIBC), ("lib/libb.so", "x86_64", MUSL)]), []);
-        // One that lacks its own name is no alternative of another kind of file.
+        // A file without such a word is not an alternative to another kind of file.
         let mixed = [("x64/a.glibc.node", "x86_64", GLIBC), ("x64/b.musl.node", "x86_64", MUSL)];
         assert_eq!(of(&mixed), []);
     }

@@ -1,4 +1,4 @@
-//! The closure: what the subjects load on the host at hand.
+//! The closure: the libraries that the subjects load on the current host.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -7,20 +7,20 @@ use crate::loader::{
 };
 use crate::spec::{ClosureEntry, Distinction};
 
-/// What the loads of all subjects came to.
+/// The result of loading all subjects.
 #[derive(Default)]
 pub(super) struct Closure {
     /// The objects outside the scope.
     pub entries: Vec<ClosureEntry>,
-    /// The sonames of all libraries, inside and outside the scope, in the order of loading.
+    /// The sonames of all libraries, inside and outside the scope, in load order.
     pub names: Vec<String>,
-    /// The names of all symbols that some object wants from others.
+    /// The names of all symbols that objects need from other objects.
     pub referenced: HashSet<String>,
     pub notes: Vec<String>,
 }
 
-/// Loads every subject. Libraries of a directory that nothing else in it loads become subjects of their own,
-/// and so does what only another host would load.
+/// Loads every subject. Libraries of a directory that no other file in it loads become subjects, and also files
+/// that only another host would load.
 pub(super) fn find(application: &mut Application, host: Context<'_>) -> Closure {
     let mut closure = Closure::default();
     let files = ScopeFiles::new(application, host.files);
@@ -36,7 +36,7 @@ pub(super) fn find(application: &mut Application, host: Context<'_>) -> Closure 
     closure
 }
 
-/// Keeps, of what stands for one another, the subjects.
+/// Keeps only subjects in the groups of alternatives.
 fn keep_subjects(application: &mut Application) {
     let subjects: HashSet<&String> = application.subjects.iter().collect();
     for group in &mut application.alternatives {
@@ -76,7 +76,7 @@ impl Closure {
         });
     }
 
-    /// A program outside the scope is there because a script names it.
+    /// Adds a program outside the scope, which a script names.
     fn add_interpreter_of_script(&mut self, program: &LoadedObject, subject: &str) {
         let is_known = |entry: &ClosureEntry| entry.path.as_ref() == Some(&program.path);
         if program.in_scope || self.entries.iter().any(is_known) {
@@ -103,9 +103,9 @@ impl Closure {
             self.names.push(library.clone());
         }
         let note = match (problem.loader_message(), problem) {
-            (Some(message), _) => format!("here too it would not run: {message}"),
+            (Some(message), _) => format!("the application would not run on this machine either: {message}"),
             (None, Problem::EffortExceeded { .. }) => {
-                "not everything that is loaded was followed: it is more than any program is known to need"
+                "the derivation stopped early, because the program takes more work than any known program"
                     .to_owned()
             }
             (None, _) => return,
@@ -116,7 +116,7 @@ impl Closure {
     }
 }
 
-/// The name of an object in the closure's terms: its path in the scope, or the name it was asked for.
+/// Returns the name of an object in the closure: its path in the scope, or the name by which it was needed.
 fn shown_name(object: &LoadedObject) -> String {
     if object.in_scope { object.shown.clone() } else { object.names.first().unwrap_or(&object.path).clone() }
 }

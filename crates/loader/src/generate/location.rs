@@ -1,4 +1,4 @@
-//! Whether the answer depends on where the scope lies on the machine.
+//! Decides whether the specification depends on the location of the scope on the machine.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -8,8 +8,8 @@ use crate::script::OWN_DIRECTORY;
 use crate::spec::Script;
 use compat_sys::raw;
 
-/// Whether something in the scope names an absolute path inside it, or leaves it by `$ORIGIN`. Else the place
-/// is left out, so that the same files give the same document wherever they lie.
+/// Returns whether a file in the scope names an absolute path inside it, or a path outside of it with `$ORIGIN`.
+/// Otherwise the location is left out, so that the same files give the same document in any directory.
 pub(super) fn does_matter(scope: &Scope) -> bool {
     let matters = scope.application.objects.iter().any(|(path, facts)| depends_on_place(scope, path, facts));
     let by_scripts = scope.application.scripts.iter().any(|script| script_depends_on_place(scope, script));
@@ -26,8 +26,8 @@ fn depends_on_place(scope: &Scope, object: &str, facts: &Facts) -> bool {
     elements.chain(paths).chain(interpreter).any(|path| is_tied(scope, object, path))
 }
 
-/// Whether a script starts something by its place: beside itself and not in the scope, or in the scope by its
-/// absolute path.
+/// Returns whether a script starts a program by location: next to the script but outside the scope, or inside the
+/// scope by its absolute path.
 fn script_depends_on_place(scope: &Scope, script: &Script) -> bool {
     let body = script.body.iter();
     let mut paths = body.flat_map(|body| body.command.first().into_iter().chain(&body.directory));
@@ -49,13 +49,13 @@ fn is_tied(scope: &Scope, object: &str, path: &str) -> bool {
             let origin = object.parent().unwrap_or(&scope.directory);
             !owns(scope, &normalise(&origin.join(raw::path(rest.trim_start_matches('/')))))
         }
-        // Where the token is in the middle, nobody can tell what it leads to elsewhere.
+        // If the token is in the middle, its path on another machine is not known.
         None if path.contains("$ORIGIN") || path.contains("${ORIGIN}") => true,
         None => path.starts_with('/') && owns(scope, &outside(scope, &normalise(&raw::path(path)))),
     }
 }
 
-/// A path of the root that the scope lies in, as a path of this machine.
+/// Converts a path of the root that contains the scope to a path on this machine.
 fn outside(scope: &Scope, path: &Path) -> PathBuf {
     match &scope.root {
         Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
@@ -63,7 +63,7 @@ fn outside(scope: &Scope, path: &Path) -> PathBuf {
     }
 }
 
-/// Whether a path lies in a directory that belongs to the scope as a whole.
+/// Returns whether a path is in a directory that belongs entirely to the scope.
 fn owns(scope: &Scope, path: &Path) -> bool {
     scope.directories.iter().any(|directory| path.starts_with(directory))
 }

@@ -1,11 +1,11 @@
-//! What a file of a directory is by the place where it lies.
+//! Classifies a file of a directory by its path.
 
 use std::path::{Component, Path};
 
-/// Directories whose executable files people and other programs start.
+/// Directories with executables that people and other programs start.
 const PROGRAMS: [&str; 6] = ["bin", "sbin", "libexec", "games", "cgi-bin", "Scripts"];
 
-/// Directories whose scripts are modules, data or examples, wherever they lie below.
+/// Directories whose scripts are modules, data or examples, at any depth.
 const MODULES: [&str; 12] = [
     "node_modules",
     "site-packages",
@@ -25,8 +25,8 @@ const MODULES: [&str; 12] = [
 const TESTS: [&str; 8] =
     ["test", "tests", "testdata", "test-data", "test_data", "testing", "fixtures", "__tests__"];
 
-/// Whether scripts at a path are programs of the directory `top`: they lie in it, or in a directory for
-/// programs that is no part of a tree of modules, examples or test data.
+/// Returns whether a script at a path is a program of the directory `top`: it is directly in `top`, or in a
+/// directory for programs outside trees of modules, examples or test data.
 pub(super) fn is_place_of_programs(top: &Path, path: &Path) -> bool {
     let Ok(inside) = path.strip_prefix(top) else { return true };
     let directories = names(inside.parent().unwrap_or(inside));
@@ -41,19 +41,19 @@ pub(super) fn is_place_of_programs(top: &Path, path: &Path) -> bool {
         && !directories.iter().chain(&own).any(is_module)
 }
 
-/// Whether a path of the scope lies in a directory of test data.
+/// Returns whether a path of the scope is in a directory of test data.
 pub(super) fn is_test_data(path: &str) -> bool {
     let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
     directory.split('/').any(|name| TESTS.contains(&name))
 }
 
-/// Whether a file of the directory `top` lies in a directory of test data in it.
+/// Returns whether a file of the directory `top` is in a directory of test data below it.
 pub(super) fn is_test(top: &Path, path: &Path) -> bool {
     path.strip_prefix(top).is_ok_and(|inside| is_test_data(&inside.to_string_lossy()))
 }
 
-/// Whether a path is that of what `objcopy --only-keep-debug` makes: the place is that of GDB's manual,
-/// "Debugging Information in Separate Files".
+/// Returns whether a path is that of a debug file made by `objcopy --only-keep-debug`. GDB's manual, "Debugging
+/// Information in Separate Files", defines these paths.
 pub(super) fn is_debug_file(path: &Path) -> bool {
     let is_place = |name: &String| name == ".debug" || name == ".build-id";
     path.extension().is_some_and(|extension| extension == "debug") || names(path).iter().any(is_place)
@@ -67,7 +67,7 @@ fn names(path: &Path) -> Vec<String> {
     components.collect()
 }
 
-/// `python3.11`.
+/// Returns whether a name is like `python3.11`.
 fn is_library_of_python(name: &str) -> bool {
     name.strip_prefix("python").is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
 }

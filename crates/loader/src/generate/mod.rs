@@ -1,8 +1,7 @@
 //! Objects in a scope -> specification.
 //!
-//! The scope is what the application brings along: the files that were named, or everything in a
-//! directory. The specification requires of the host only what the scope itself lacks. Objects are read,
-//! never executed.
+//! The scope contains the files of the application: the named files, or all files of a directory. The
+//! specification requires from the host only libraries that the scope lacks. Objects are read, never executed.
 
 mod alternative;
 mod closure;
@@ -25,70 +24,71 @@ use compat_trace::Runs;
 pub use profile::{ProfileOptions, profile};
 pub use scope::Error;
 
-/// What to derive a specification from.
+/// The input of a derivation.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Programs, libraries, scripts, or directories.
     pub paths: Vec<PathBuf>,
-    /// Free attributes.
+    /// The user's attributes.
     pub attributes: BTreeMap<String, String>,
-    /// Directories that the application's start puts into `LD_LIBRARY_PATH`.
+    /// The directories in `LD_LIBRARY_PATH` when the application starts.
     pub library_path: Vec<String>,
-    /// Leave out versions and symbols.
+    /// Whether versions and symbols are left out.
     pub names_only: bool,
-    /// The directory of the root file system that the paths lie in, without links: the application is that
-    /// root's, and lies where it lies inside.
+    /// The directory of the root file system that contains the paths, without links. The application has its path
+    /// inside that root.
     pub root: Option<PathBuf>,
-    /// This process starts the programs, on this machine; if not, it is somebody else than their owners.
+    /// Whether this process starts the programs, on this machine. If not, a user other than their owners starts
+    /// them.
     pub started_here: bool,
-    /// Recorded runs, whose libraries join. Without paths it is what they executed that is described.
+    /// Recorded runs. Their libraries are added. Without paths, the recorded programs are the subjects.
     pub runs: Option<Runs>,
 }
 
-/// An application as its files show it.
+/// An application as read from its files.
 #[derive(Debug)]
 pub struct Read {
     /// The application.
     pub application: Application,
-    /// Files that were passed over.
+    /// Notes about files that were skipped.
     pub notes: Vec<String>,
     executable_name: Option<String>,
-    /// Where the scope lies.
+    /// The directory of the scope.
     directory: PathBuf,
     root: Option<PathBuf>,
 }
 
 impl Read {
-    /// Says where the application lies even where nothing in it depends on that: what its environment
-    /// names may.
+    /// Records the location of the application even if no file in it depends on the location, because the
+    /// environment can depend on it.
     pub fn settle(&mut self) {
         let place = place_inside(&self.directory, self.root.as_deref());
         self.application.location.get_or_insert(place);
     }
 }
 
-/// A directory as a path of the root file system that it lies in.
+/// Returns a directory as a path inside the root file system that contains it.
 fn place_inside(directory: &Path, root: Option<&Path>) -> String {
     let inside = root.and_then(|root| directory.strip_prefix(root).ok());
     let place = inside.map_or_else(|| directory.to_owned(), |inside| Path::new("/").join(inside));
     raw::of_path(place)
 }
 
-/// A specification and what was noticed on the way.
+/// A specification and the notes about it.
 #[derive(Debug)]
 pub struct Generated {
     /// The specification.
     pub specification: Specification,
-    /// What the user should know: needed libraries that are not here, files that were passed over.
+    /// Notes for the user: missing libraries and skipped files.
     pub notes: Vec<String>,
 }
 
-/// Reads the application that `options` names: what it brings along, and what of it is started.
+/// Reads the application that `options` names: its files, and the subjects among them.
 ///
 /// # Errors
 ///
-/// If a named file does not exist, cannot be read, or is neither an ELF object nor a script, or a
-/// directory holds nothing of the kind.
+/// If a named file does not exist, cannot be read, or is neither an ELF object nor a script, or if a directory
+/// contains neither.
 pub fn read(options: &Options) -> Result<Read, Error> {
     let starter = options.started_here.then(Starter::of_this_process);
     let mut scope = match &options.runs {
@@ -105,7 +105,7 @@ pub fn read(options: &Options) -> Result<Read, Error> {
     Ok(Read { application, notes, executable_name, directory, root })
 }
 
-/// Derives the specification of what `options` names, as found on the host that a context describes.
+/// Derives the specification of the application that `options` names, with the host of a context.
 ///
 /// # Errors
 ///
@@ -124,7 +124,7 @@ pub fn generate(options: &Options, host: Context<'_>) -> Result<Generated, Error
     specification.objects = objects.map(|(path, facts)| object::specify(path, facts)).collect();
     let facts_of = |path: &str| application.object(path).map(|facts| &**facts);
     closure.referenced.extend(object::add_own_of_indirect(&mut specification.objects, facts_of));
-    // Another host's build of a recorded library may refer to more of the program that loads it.
+    // On another host, a recorded library can refer to other symbols of the program that loads it.
     if !found.has_outside() {
         object::keep_referenced_definitions(&mut specification.objects, &closure.referenced);
     }
@@ -144,7 +144,7 @@ pub fn generate(options: &Options, host: Context<'_>) -> Result<Generated, Error
     Ok(Generated { specification, notes: read.notes })
 }
 
-/// Leaves nothing of versions and symbols.
+/// Removes versions and symbols.
 pub fn leave_names(specification: &mut Specification) {
     specification.detail = Some(Detail::Names);
     for object in &mut specification.objects {
@@ -155,8 +155,8 @@ pub fn leave_names(specification: &mut Specification) {
     }
 }
 
-/// The user's attributes and those of compat-lib: the executable's name, and every library of the
-/// closure by soname, in the order in which the loader maps them.
+/// Returns the user's attributes and those of compat-lib: the executable's name, and every library of the closure
+/// by soname, in load order.
 pub fn attributes(
     own: &BTreeMap<String, String>,
     executable: Option<String>,

@@ -1,4 +1,4 @@
-//! The facts of one object as the specification writes them.
+//! Converts the facts of one object to the form of the specification.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,7 +9,7 @@ use crate::spec::{
 };
 use compat_sys::raw;
 
-/// Describes one object.
+/// Converts one object.
 pub fn specify(path: &str, facts: &Facts) -> Object {
     let imports = facts.imports();
     let own = facts.found_by_version_only();
@@ -82,8 +82,9 @@ fn thread_local(facts: &Facts) -> Option<ThreadLocal> {
     (stated != ThreadLocal::default()).then_some(stated)
 }
 
-/// Adds to each library what it looks up of its own and a program defines as an indirect function: the program
-/// comes first. Returns the names of what the libraries look up of their own, and of all such functions.
+/// Adds to each library its references to its own symbols that a program defines as indirect functions, because
+/// the program comes first in the lookup. Returns the names of the symbols that libraries look up in themselves,
+/// and of all such functions.
 pub fn add_own_of_indirect<'a>(
     objects: &mut [Object],
     facts_of: impl Fn(&str) -> Option<&'a Facts>,
@@ -195,13 +196,13 @@ fn provision(facts: &Facts, own: &[Import<'_>]) -> Option<Provision> {
     (!is_empty).then_some(provision)
 }
 
-/// Drops from the programs what nothing refers to: a program's exports matter only where an object
-/// binds to them. A library keeps all of its own, for libraries of other hosts.
+/// Removes unreferenced definitions from the programs, because a program's exports matter only if an object binds
+/// to them. Libraries keep all definitions, for libraries of other hosts.
 pub(super) fn keep_referenced_definitions(objects: &mut [Object], referenced: &HashSet<String>) {
     keep_referenced(objects, referenced, |object| object.kind != ObjectKind::Executable);
 }
 
-/// Drops definitions that nothing refers to, but for those of objects that are to keep them.
+/// Removes unreferenced definitions, except from objects for which `keeps_all` returns true.
 pub fn keep_referenced(
     objects: &mut [Object],
     referenced: &HashSet<String>,
@@ -231,7 +232,7 @@ mod tests {
     const KINDS: [(char, DependencyKind); 3] =
         [('n', DependencyKind::Needed), ('f', DependencyKind::Filter), ('a', DependencyKind::Auxiliary)];
 
-    /// Dependencies by their letters, each with a name of its own.
+    /// Returns dependencies by their letters, each with a unique name.
     fn dependencies(order: &str) -> Vec<Dependency> {
         let kind = |letter| KINDS.iter().find(|(known, _)| *known == letter).unwrap().1;
         let named = order.chars().enumerate();

@@ -15,21 +15,21 @@ use crate::script::parse_script;
 use crate::spec::{Script, Symbols};
 use compat_sys::raw;
 
-/// What goes into a profile.
+/// The contents of a profile.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileOptions {
-    /// Only the libraries that come with the compiler and the C library.
+    /// Whether only the libraries that come with the compiler and the C library are recorded.
     pub minimal: bool,
-    /// Directories to record besides those that the loaders search by themselves.
+    /// Directories to record in addition to those that the loaders search by default.
     pub directories: Vec<String>,
 }
 
-/// Sub-directories of a library directory that loaders look into, one in another.
+/// Subdirectories of a library directory that loaders search, in any nesting.
 const SUBDIRECTORIES: [&str; 14] = [
     "tls", "haswell", "xeon_phi", "avx512_1", "x86_64", "i386", "i486", "i586", "i686", "sse2", "neon",
     "vfp", "atomics", "power9",
 ];
-/// How deep they lie in each other at the most.
+/// The maximum nesting of these subdirectories.
 const DEEPEST_SUBDIRECTORY: usize = 4;
 
 /// Records the host whose root and platform are given.
@@ -49,7 +49,7 @@ pub fn profile(files: &HostFiles, platform: &Platform, options: &ProfileOptions)
     recorder.add_programs();
     recorder.add_run_paths();
     recorder.add_listings();
-    // Without a loader nothing was recorded that a program could need.
+    // Without a loader, the profile contains nothing that a program could need.
     recorder.profile.complete &= !recorder.profile.loaders.is_empty();
     let profile = &mut recorder.profile;
     profile.drivers = Some(Drivers::of(files.root()));
@@ -61,15 +61,15 @@ pub fn profile(files: &HostFiles, platform: &Platform, options: &ProfileOptions)
 struct Recorder<'a> {
     files: &'a HostFiles,
     profile: Profile,
-    /// Real paths that were looked at.
+    /// Real paths that were read.
     seen: BTreeSet<String>,
-    /// Directories that paths lead through and out of again: they have to be there.
+    /// Directories that paths enter and leave again, so they must exist.
     passed: BTreeSet<String>,
     options: &'a ProfileOptions,
 }
 
 impl Recorder<'_> {
-    /// The loaders at their usual paths, for this machine and those that it runs besides.
+    /// Adds the loaders at their usual paths, for this machine and the 32-bit machines that it can run.
     fn add_loaders(&mut self, machine: Machine) {
         let usual = [(machine, Class::Elf64), (Machine::I386, Class::Elf32), (Machine::ARM, Class::Elf32)];
         for (machine, class) in usual {
@@ -82,7 +82,8 @@ impl Recorder<'_> {
         self.add_file("/etc/ld.so.preload");
     }
 
-    /// A loader with the files that it reads; nothing where it is none, or recorded already.
+    /// Adds a loader with the files that it reads. Does nothing if the file is not a loader or is already
+    /// recorded.
     fn add_loader(&mut self, path: &str, machine: Machine, class: Class) {
         if self.profile.loaders.iter().any(|known| known.path == path) {
             return;
@@ -105,7 +106,7 @@ impl Recorder<'_> {
         defaults.chain(listed).chain(self.options.directories.iter().cloned()).collect()
     }
 
-    /// A small file as it is.
+    /// Adds a small file unchanged.
     fn add_file(&mut self, path: &str) {
         if let Ok(data) = self.files.read(path) {
             let text = base64::engine::general_purpose::STANDARD.encode(&data);
@@ -114,7 +115,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// A directory of libraries, with the sub-directories that loaders look into.
+    /// Adds a directory of libraries, with the subdirectories that loaders search.
     fn add_library_directory(&mut self, directory: &str, depth: usize) {
         let Some(real) = self.add_directory(directory) else { return };
         for name in self.files.root().listing(&raw::path(&real)).unwrap_or_default() {
@@ -131,7 +132,8 @@ impl Recorder<'_> {
         }
     }
 
-    /// The libraries of a directory. Its path without links; `None` where it cannot be listed or was before.
+    /// Adds the libraries of a directory. Returns its path without links, or `None` if it cannot be listed or was
+    /// already added.
     fn add_directory(&mut self, directory: &str) -> Option<String> {
         let listed = self.files.root().listing(&raw::path(directory))?;
         let real = self.add_links(directory);
@@ -146,8 +148,8 @@ impl Recorder<'_> {
         Some(real)
     }
 
-    /// The libraries that the cache names in other directories; those directories are searched by no
-    /// other way, so only the named files count.
+    /// Adds the libraries that the cache names in other directories. These directories are searched only through
+    /// the cache, so only the named files count.
     fn add_cached(&mut self) {
         let paths: Vec<String> =
             self.profile.loaders.iter().map(|loader| loader.cache_path.clone()).collect();
@@ -166,7 +168,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// One library, by whatever path it is reached.
+    /// Adds one library, by any path to it.
     fn add_path(&mut self, path: &str) {
         self.files.memory().begin();
         let opened = match self.files.open(path) {
@@ -186,17 +188,17 @@ impl Recorder<'_> {
         }
     }
 
-    /// What the loader would come upon under the name of a library.
+    /// Adds the obstacle that the loader would find under the name of a library.
     fn add_unusable(&mut self, path: &str, error: OpenError) {
         match error {
             OpenError::Absent(_) => {}
-            // A link that leads to itself is what blocks a search.
+            // A link to itself blocks a search.
             OpenError::Blocked(Blocked { obstacle: Obstacle::Other(_), in_directory: true }) => {
                 self.profile.links.insert(path.to_owned(), path.to_owned());
             }
-            // The name stays among those that are not recorded.
+            // The name stays among the unrecorded names.
             OpenError::Blocked(_) => {}
-            // A directory is told apart by what is in it, or not told.
+            // A directory is known by its recorded contents, or not at all.
             OpenError::NotRegular => {}
             other => {
                 let real = self.add_links(path);
@@ -205,8 +207,8 @@ impl Recorder<'_> {
         }
     }
 
-    /// Records the links that lead from a path to the real one, which it returns: each by the real path of
-    /// the directory that it lies in.
+    /// Records the links from a path to its real path and returns the real path. Each link is recorded by the real
+    /// path of its directory.
     fn add_links(&mut self, path: &str) -> String {
         let mut here = String::new();
         for component in path.split('/').filter(|component| !matches!(*component, "" | ".")) {

@@ -1,8 +1,9 @@
-//! What recorded runs loaded -> what the specification says of it.
+//! Recorded runs -> the recorded part of the specification.
 //!
-//! A recording says which files were opened, not which of them the loader mapped. An ELF library that a program
-//! opened counts as loaded where the program's start does not load it, the program could load it (same
-//! machine), and something that is loaded calls dlopen(3), or the library is one that others open for it.
+//! A recording shows the files that were opened, but not those that the loader mapped. An ELF library that a
+//! program opened counts as loaded if all of these are true: the program's start does not load it, the program
+//! could load it (same machine), and a loaded object calls dlopen(3) or the library is one that other libraries
+//! open.
 
 mod bare;
 mod note;
@@ -21,61 +22,60 @@ use compat_trace::{Opener, Runs, Seen};
 pub(super) use bare::find_bare;
 use search::RunDirectories;
 
-/// Libraries that are opened whatever the program does: name services, character sets and stack unwinding by
-/// glibc (`nss/nss_module.c`, `iconv/gconv_dl.c`, `misc/unwind-link.c`), and libsepol by libselinux.
+/// Libraries that are opened even if the program does not call dlopen: by glibc for name services, character sets
+/// and stack unwinding (`nss/nss_module.c`, `iconv/gconv_dl.c`, `misc/unwind-link.c`), and libsepol by libselinux.
 const OPENED_BY_OTHERS: [&str; 4] = ["/libnss_", "/gconv/", "/libgcc_s.so.", "/libsepol.so."];
 
-/// A library that calls dlopen for nothing but libsepol (`load_policy.c`): `cp` and `tar` are linked with it.
+/// A library that calls dlopen only for libsepol (`load_policy.c`). `cp` and `tar` are linked with it.
 const LIBSELINUX: &str = "libselinux.so.1";
 
-/// The symbols by which an object opens libraries.
+/// The functions that open libraries.
 const OPENS: [&[u8]; 2] = [b"dlopen", b"dlmopen"];
 
-/// What a recorded path holds on the root at hand.
+/// The content of a recorded path in the current root.
 pub enum RecordedContent {
     /// An ELF object.
     Object(Arc<Facts>),
     /// A script with a first line that names an interpreter.
     Script,
-    /// Neither.
+    /// Another file.
     Other,
-    /// Nothing, any more.
+    /// The file no longer exists.
     Gone,
 }
 
-/// A root on which recorded paths are looked at.
+/// A root in which recorded paths are read.
 pub trait Ground {
-    /// Its files, for the loader.
+    /// Returns the files, for the loader.
     fn files(&self) -> &dyn Files;
 
-    /// What lies at a recorded path.
+    /// Returns the content of a recorded path.
     fn content(&self, path: &str) -> RecordedContent;
 
-    /// The path under which [`Ground::files`] knows a recorded path.
+    /// Returns the path of a recorded path in [`Ground::files`].
     fn place(&self, path: &str) -> String;
 
-    /// The path that the specification is to give, of something that was there.
+    /// Returns the path of an existing file for the specification.
     fn shown(&self, path: &str) -> String;
 }
 
-/// What was found, and the loads that show what it takes.
+/// The programs and libraries that were found, and their loads.
 #[derive(Default)]
 pub struct Found {
     /// The programs and their libraries, as a specification lists them.
     pub recorded: Recorded,
-    /// The starts of programs with what they opened.
+    /// The starts of programs with the libraries that they opened.
     pub loads: Vec<(String, Load)>,
-    /// Programs without a loader, and loaders that were executed by themselves: how they search for what they
-    /// loaded, and for which program, is not told.
+    /// Programs without a loader, and loaders that were executed directly. Their search path is not known.
     pub hiding: Vec<String>,
-    /// Directories of the runs' `LD_LIBRARY_PATH` that are known by nothing else, each with a program and what it found
-    /// there.
+    /// Directories that are known only from the runs' `LD_LIBRARY_PATH`, each with a program and a library that it
+    /// found there.
     pub run_directories: BTreeMap<String, (String, String)>,
-    /// The places of programs in `recorded`, by path.
+    /// The indices of programs in `recorded`, by path.
     places: HashMap<String, usize>,
 }
 
-/// Finds what runs executed and loaded.
+/// Finds the programs and libraries of runs.
 pub fn find(runs: &Runs, ground: &dyn Ground, environment: &Environment) -> Found {
     let mut found =
         Found { recorded: Recorded { runs: runs.count, ..Recorded::default() }, ..Found::default() };
@@ -84,7 +84,7 @@ pub fn find(runs: &Runs, ground: &dyn Ground, environment: &Environment) -> Foun
             RecordedContent::Object(facts) => (facts.is_program(), false),
             RecordedContent::Script => (true, false),
             RecordedContent::Other => (false, false),
-            // The kernel opens loaders to execute them, too.
+            // The kernel also opens loaders to execute them.
             RecordedContent::Gone => (!file_name(&seen.path).starts_with("ld-"), true),
         };
         if is_program {
@@ -98,7 +98,8 @@ pub fn find(runs: &Runs, ground: &dyn Ground, environment: &Environment) -> Foun
     found
 }
 
-/// How many of the files that were opened are neither objects nor, by their names, libraries that are gone.
+/// Returns the number of opened files that are neither objects nor, by their names, libraries that no longer
+/// exist.
 fn other_files(runs: &Runs, ground: &dyn Ground) -> u64 {
     let opened: BTreeSet<&str> =
         runs.openers.iter().flat_map(|opener| &opener.opened).map(|seen| seen.path.as_str()).collect();
@@ -110,7 +111,7 @@ fn other_files(runs: &Runs, ground: &dyn Ground) -> u64 {
 }
 
 impl Found {
-    /// The names of all symbols that some loaded object wants from others.
+    /// Returns the names of all symbols that loaded objects need from other objects.
     pub fn referenced(&self) -> Vec<String> {
         let objects = self.loads.iter().flat_map(|(_, load)| &load.objects);
         let imports = objects.flat_map(|object| {
@@ -119,13 +120,13 @@ impl Found {
         imports.collect()
     }
 
-    /// Whether a library that was loaded lies outside of the scope.
+    /// Returns whether a loaded library is outside the scope.
     pub fn has_outside(&self) -> bool {
         let libraries = self.recorded.programs.iter().flat_map(|program| &program.libraries);
         libraries.clone().any(|library| library.path.starts_with('/'))
     }
 
-    /// Adds what a program loaded, and the program where it loaded something.
+    /// Adds the libraries that a program loaded, and the program if it loaded any.
     fn add_opener(&mut self, opener: &Opener, ground: &dyn Ground, environment: &Environment) {
         let (libraries, load) = match content_of_opener(opener, ground) {
             RecordedContent::Object(program) if program.is_program() && program.interpreter.is_some() => {
@@ -152,7 +153,7 @@ impl Found {
         self.loads.extend(load.map(|load| (opener.program.clone(), load)));
     }
 
-    /// The libraries that a program loaded once it ran, and its start with all of them.
+    /// Returns the libraries that a program loaded at run time, and its start with all of them.
     fn libraries(
         &mut self,
         opener: &Opener,
@@ -212,7 +213,8 @@ impl Found {
     }
 }
 
-/// What the program of an opener is; nothing that is there, where the recording does not tell which it was.
+/// Returns the content of an opener's program. It is [`RecordedContent::Gone`] if the recording does not identify
+/// the program.
 fn content_of_opener(opener: &Opener, ground: &dyn Ground) -> RecordedContent {
     if opener.program.is_empty() { RecordedContent::Gone } else { ground.content(&opener.program) }
 }
@@ -225,7 +227,7 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Whether a file that is gone has the name of a library.
+/// Returns whether a file that no longer exists has the name of a library.
 fn is_named_library(content: &RecordedContent, path: &str) -> bool {
     let name = file_name(path);
     matches!(content, RecordedContent::Gone) && (name.ends_with(".so") || name.contains(".so."))
@@ -236,12 +238,12 @@ struct Candidate<'a> {
     path: &'a str,
     seen: u32,
     facts: Option<Arc<Facts>>,
-    /// The loader opened it, before the program ran.
+    /// Whether the loader opened it, before the program ran.
     by_loader: bool,
 }
 
-/// All libraries that a program opened whose start does not tell which of them it loads: it is not there any
-/// more, or has no loader.
+/// Returns all libraries that a program opened. Used if the program's start does not show the libraries that it
+/// loads, because the program no longer exists or has no loader.
 fn all_libraries(opener: &Opener, program: Option<&Facts>, ground: &dyn Ground) -> Vec<RecordedLibrary> {
     let fits = |facts: &Facts| program.map_or(is_shared(facts), |program| is_loadable(facts, program));
     let library = |seen: &Seen| {
@@ -259,7 +261,7 @@ fn all_libraries(opener: &Opener, program: Option<&Facts>, ground: &dyn Ground) 
     opener.opened.iter().filter_map(library).collect()
 }
 
-/// Whether an object is a library that some program could load.
+/// Returns whether an object is a library that a program could load.
 fn is_shared(library: &Facts) -> bool {
     library.form == Form::Library && library.has_dynamic_section
 }
@@ -268,39 +270,39 @@ fn is_loadable(library: &Facts, program: &Facts) -> bool {
     is_shared(library) && (library.machine, library.class) == (program.machine, program.class)
 }
 
-/// Whether an object calls what opens any library.
+/// Returns whether an object calls a function that opens libraries.
 fn opens_libraries(facts: &Facts) -> bool {
     facts.soname.as_deref() != Some(LIBSELINUX)
         && facts.imports().iter().any(|import| OPENS.contains(&import.name))
 }
 
-/// A library that is not there any more. Whether a search would find it cannot be told.
+/// Returns a library that no longer exists. Whether a search would find it is not known.
 fn gone(path: &str, seen: u32) -> RecordedLibrary {
     RecordedLibrary { path: path.to_owned(), name: None, needed_by: None, build_id: None, seen, gone: true }
 }
 
-/// The libraries of one program, as they are gathered.
+/// The libraries of one program, while they are collected.
 struct Survey<'a> {
     ground: &'a dyn Ground,
     environment: &'a Environment,
-    /// The environment with what is known of that of the runs.
+    /// The environment, with the known part of the runs' environment.
     of_run: Environment,
     directories: &'a RunDirectories,
-    /// The program, for the loader.
+    /// The path of the program, for the loader.
     place: &'a str,
-    /// Files that are loaded for something else: for the start, or for a library (its path as shown).
+    /// Files that are loaded for the start, or for a library (its path as shown).
     covered: HashMap<String, Option<String>>,
-    /// Whether something that is loaded calls dlopen.
+    /// Whether a loaded object calls dlopen.
     opens: bool,
     libraries: Vec<RecordedLibrary>,
 }
 
 impl Survey<'_> {
-    /// Adds what a program opened.
+    /// Adds the libraries that a program opened.
     fn add_all(&mut self, opener: &Opener, program: &Facts) {
         let (ground, files) = (self.ground, self.ground.files());
-        // The loader opens these before the last of the libraries that the program needs: preloads, and what its
-        // run found by LD_LIBRARY_PATH.
+        // The loader opens preloads and libraries from the run's LD_LIBRARY_PATH before the last library that the
+        // program needs.
         let is_of_start =
             |seen: &Seen| self.covered.contains_key(&files.real_path(&ground.place(&seen.path)));
         let started = opener.opened.iter().rposition(is_of_start).unwrap_or(0);
@@ -352,11 +354,11 @@ impl Survey<'_> {
         });
     }
 
-    /// Opens a library as the program did: the name under which a search finds it, where one does. What is
-    /// loaded with it is loaded for it.
+    /// Opens a library as the program did. Returns the name by which a search finds it, if any. The libraries that
+    /// are loaded with it count as loaded for it.
     fn open(&mut self, facts: &Facts, path: &str, place: &str, shown: &str) -> Option<String> {
         let files = self.ground.files();
-        // A directory of the scope may also be named as it lies on this machine.
+        // A directory of the scope can also be named by its path on this machine.
         let reals = [files.real_path(place), files.real_path(path)];
         let program = Start { path: self.place, shown: self.place };
         let load = |name: &str, environment: &Environment| {
@@ -380,7 +382,7 @@ impl Survey<'_> {
         name.map(str::to_owned)
     }
 
-    /// The names and paths that the program opened by itself, in order.
+    /// Returns the names and paths that the program opened directly, in order.
     fn names(&self) -> Vec<String> {
         let opened = self.libraries.iter().filter(|library| library.needed_by.is_none() && !library.gone);
         let name = |library: &RecordedLibrary| match &library.name {

@@ -1,4 +1,4 @@
-//! The scope: which files belong to the application, and which of them the verdict is about.
+//! The scope: the files of the application, and the subjects of the verdict among them.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -17,72 +17,72 @@ use crate::spec::Script;
 use compat_sys::raw;
 use compat_trace::Runs;
 
-/// Directories deeper than this are not walked.
+/// The maximum depth of directories that are read.
 const MAXIMUM_DEPTH: usize = 128;
 
-/// Why no specification can be derived.
+/// The error if no specification can be derived.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or directory cannot be read.
     #[error("could not read {}", path.display())]
     Read {
-        /// Which one.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// A named file is an ELF object that cannot be understood.
+    /// A named file is an ELF object that cannot be parsed.
     #[error("could not read the ELF object {}", path.display())]
     Elf {
-        /// Which one.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: elf::Error,
     },
     /// A named file is neither an ELF object nor a script.
     #[error("{} is neither an ELF object nor a script{why}", path.display())]
     Neither {
-        /// Which one.
+        /// The path.
         path: PathBuf,
-        /// What it is instead, behind a colon; empty if there is nothing to say.
+        /// The reason after a colon. Empty if nothing more is known.
         why: String,
     },
     /// A named file is an object file or a core dump.
     #[error("{} is an ELF file that is neither a program nor a library", path.display())]
     NotLoadable {
-        /// Which one.
+        /// The path.
         path: PathBuf,
     },
-    /// Recorded runs executed a program that is not here.
-    #[error("{}, which the run on {hosts} executed, is not here", path.display())]
+    /// Recorded runs executed a program that does not exist here.
+    #[error("{}, which the run on {hosts} executed, does not exist on this machine", path.display())]
     ExecutedElsewhere {
         /// The program.
         path: PathBuf,
         /// The machines of the runs.
         hosts: String,
     },
-    /// A recorded run executed the dynamic loader itself, which then read the program.
-    #[error("the recorded run executed {}, which is no program: the program is not known", path.display())]
+    /// A recorded run executed the dynamic loader, which then read the program.
+    #[error("the recorded run executed {}, which is a dynamic loader, so the program is not known", path.display())]
     LoaderExecuted {
         /// The loader.
         path: PathBuf,
     },
     /// Recorded runs show no program.
-    #[error("the recorded runs on {hosts} show no program that was there before")]
+    #[error("the recorded runs on {hosts} show no program that existed before the run")]
     NothingExecuted {
         /// The machines of the runs.
         hosts: String,
     },
-    /// A directory holds no object and no script.
-    #[error("no ELF object and no script in {}", path.display())]
+    /// A directory contains no object and no script.
+    #[error("{} contains no ELF object and no script", path.display())]
     Empty {
-        /// Which directory.
+        /// The directory.
         path: PathBuf,
     },
 }
 
 impl Error {
-    /// The error about a file that cannot be started, with the reason that its first bytes tell.
+    /// Returns the error for a file that cannot be started, with the reason that its first bytes show.
     pub fn neither(path: &Path) -> Self {
         let mut head = Vec::new();
         let read = compat_sys::open_regular(path).and_then(|file| file.take(256).read_to_end(&mut head));
@@ -90,17 +90,20 @@ impl Error {
         Self::Neither { path: path.to_owned(), why: why.map(|why| format!(": {why}")).unwrap_or_default() }
     }
 
-    /// What the user can do about it.
+    /// Returns advice for the user.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Neither { why, .. } if !why.is_empty() => None,
-            Self::Neither { .. } => Some("name the program itself, or the directory that holds it"),
-            Self::NotLoadable { .. } => Some("link it first: only programs and libraries are loaded"),
-            Self::ExecutedElsewhere { .. } => {
-                Some("a container's run is looked at in the container, or with --image SOURCE of its image")
+            Self::Neither { .. } => Some("name the program, or the directory that contains it"),
+            Self::NotLoadable { .. } => {
+                Some("link it first, because only programs and libraries can be loaded")
             }
+            Self::ExecutedElsewhere { .. } => Some(
+                "if the run was in a container, run this command in the container, or pass its image with \
+                      --image SOURCE",
+            ),
             Self::LoaderExecuted { .. } | Self::NothingExecuted { .. } => {
-                Some("name the programs that the specification is to be about")
+                Some("name the programs on the command line")
             }
             Self::Read { .. } | Self::Elf { .. } | Self::Empty { .. } => None,
         }
@@ -112,16 +115,16 @@ impl Error {
 pub(super) struct Scope {
     /// The directory that paths are relative to.
     pub directory: PathBuf,
-    /// Directories that belong to the scope as a whole.
+    /// Directories that belong entirely to the scope.
     pub directories: Vec<PathBuf>,
-    /// The root file system that it lies in, where that is another than this machine's.
+    /// The root file system that contains the scope, if it is not this machine's.
     pub root: Option<PathBuf>,
     pub application: Application,
     pub notes: Vec<String>,
 }
 
 impl Scope {
-    /// The name of the first program, else of the first script or library.
+    /// Returns the name of the first program, or else of the first script or library.
     pub(super) fn executable_name(&self) -> Option<&str> {
         let program = self.application.objects.iter().find(|(_, facts)| facts.is_program());
         let first = program.map(|(path, _)| path).or_else(|| self.application.subjects.first())?;
@@ -133,7 +136,7 @@ impl Scope {
     }
 }
 
-/// Reads what recorded runs executed first.
+/// Reads the programs that recorded runs executed first.
 pub(super) fn read_executed(runs: &Runs) -> Result<Scope, Error> {
     let hosts = || runs.hosts.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     if runs.commands.is_empty() {
@@ -153,7 +156,8 @@ pub(super) fn read_executed(runs: &Runs) -> Result<Scope, Error> {
     }
 }
 
-/// Reads everything that the named paths hold. With a `starter`, it is known who starts the programs on this machine.
+/// Reads all files of the named paths. `starter` is the process that starts the programs on this machine, if
+/// known.
 pub(super) fn read(
     paths: &[PathBuf],
     root: Option<&Path>,
@@ -197,17 +201,17 @@ fn common_ancestor<'a>(paths: impl Iterator<Item = &'a Path>) -> PathBuf {
 struct Reader {
     scope: Scope,
     starter: Option<&'static Starter>,
-    /// Path in the scope by device and inode, so that a hard link is a second name of one object.
+    /// The path in the scope by device and inode, so that a hard link is a second name of one object.
     seen: HashMap<(u64, u64), String>,
-    /// Links met on the way: where they are.
+    /// The paths of links that were found.
     links: Vec<PathBuf>,
-    /// Paths in the scope of the objects that were named by hand: they are judged on every host.
+    /// Paths in the scope of the objects that the user named. They are checked on every host.
     named: HashSet<String>,
-    /// Executable scripts that lie where programs do not.
+    /// Executable scripts outside the directories for programs.
     scripts: Vec<Script>,
 }
 
-/// What a file turned out to be.
+/// The content of a file.
 enum FileContent {
     Object(Box<Facts>),
     Script(Script),
@@ -222,7 +226,7 @@ impl Reader {
             FileContent::Object(facts) if facts.form == Form::Other => {
                 return Err(Error::NotLoadable { path: path() });
             }
-            // By the name it was called: xzcat rather than the xz that it links to.
+            // Uses the name that the user typed: xzcat instead of xz, the target of the link.
             FileContent::Object(facts) => self.add_object(&named_as(shown, real), *facts, &metadata),
             FileContent::Script(script) => {
                 let name = script.path.clone();
@@ -248,7 +252,8 @@ impl Reader {
         } else if scripts.is_empty() {
             return Err(Error::Empty { path: shown.to_owned() });
         } else {
-            // A directory of nothing but scripts is about these; about test data only if there is nothing else.
+            // In a directory of only scripts, the scripts are the subjects. Test data counts only if there is
+            // nothing else.
             let (tests, others): (Vec<_>, Vec<_>) =
                 scripts.into_iter().partition(|script| member::is_test_data(&script.path));
             let (subjects, passed) = if others.is_empty() { (tests, others) } else { (others, tests) };
@@ -263,7 +268,7 @@ impl Reader {
         self.scope.application.scripts.push(script);
     }
 
-    /// Notes scripts that others start.
+    /// Records scripts that other programs start.
     fn pass_over(&mut self, scripts: Vec<Script>) {
         if !scripts.is_empty() {
             let paths = scripts.into_iter().map(|script| script.path).collect();
@@ -272,7 +277,7 @@ impl Reader {
         }
     }
 
-    /// Reads a directory in the order of names, so that the same files give the same document.
+    /// Reads a directory sorted by name, so that the same files give the same document.
     fn walk(&mut self, top: &Path, directory: &Path, depth: usize) -> Result<(), Error> {
         let read_error = |source| Error::Read { path: directory.to_owned(), source };
         let mut entries = fs::read_dir(directory)
@@ -295,7 +300,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Adds a file of a directory when it is an object, or a script that can be executed.
+    /// Adds a file of a directory if it is an object or an executable script.
     fn read_member(&mut self, top: &Path, path: &Path) {
         match self.content(path, path) {
             Ok((FileContent::Object(facts), _)) if facts.form == Form::Other => {
@@ -329,12 +334,13 @@ impl Reader {
             Err(error) => {
                 self.note_unusable(path, "cannot be read as an ELF object");
                 let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-                self.scope.notes.push(format!("passed over: {error}{}", cause.unwrap_or_default()));
+                self.scope.notes.push(format!("skipped: {error}{}", cause.unwrap_or_default()));
             }
         }
     }
 
-    /// Remembers what has the name of a library and is none; what nothing needs is forgotten again.
+    /// Records a file that has the name of a library but is not a library. Entries that no object needs are
+    /// removed later.
     fn note_unusable(&mut self, path: &Path, reason: &str) {
         let is_named_so = path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"));
         if is_named_so {
@@ -343,7 +349,7 @@ impl Reader {
         }
     }
 
-    /// Forgets the paths whose name no object needs.
+    /// Removes the entries with names that no object needs.
     fn keep_needed_unusable(&mut self) {
         let application = &mut self.scope.application;
         let objects = &application.objects;
@@ -381,7 +387,7 @@ impl Reader {
         }
         let content = match parse_script(&head) {
             Some(Ok(script)) => {
-                // The host decides about others than those beside the script.
+                // Only directories next to the script are checked here. The host decides about the others.
                 let has_directory = |directory: &str| {
                     let beside = directory.strip_prefix(script::OWN_DIRECTORY);
                     let rest = beside.map(|rest| rest.trim_start_matches('/'));
@@ -395,7 +401,7 @@ impl Reader {
         Ok((content, metadata))
     }
 
-    /// A script's path in the scope; whether this user may execute it is remembered.
+    /// Returns a script's path in the scope, and records if this user must not execute it.
     fn script_path(&mut self, path: &Path) -> String {
         let relative = self.scope.relative(path);
         if !host::may_execute(path) {
@@ -404,7 +410,7 @@ impl Reader {
         relative
     }
 
-    /// Adds an object under its path; another name of one that is there becomes a link to it.
+    /// Adds an object under its path. A second name of a known object becomes a link to it.
     fn add_object(&mut self, real: &Path, facts: Facts, metadata: &Metadata) -> String {
         let path = self.scope.relative(real);
         let identity = (metadata.dev(), metadata.ino());
@@ -419,8 +425,8 @@ impl Reader {
         path
     }
 
-    /// Keeps the links that lead to a member or to a directory of the scope, and those that lead out of it
-    /// from a place where the loader may look.
+    /// Keeps the links to members and directories of the scope. Also keeps links out of the scope if the loader
+    /// can search them.
     fn finish(mut self) -> Scope {
         for link in std::mem::take(&mut self.links) {
             let target = match real_path(&link, self.scope.root.as_deref()) {
@@ -456,7 +462,7 @@ impl Reader {
 }
 
 impl Reader {
-    /// Keeps a link at which a search may end: it leads through a file, on and on, or to a name that is too long.
+    /// Keeps a link that can stop a search: a link through a file, a loop, or a link to a name that is too long.
     fn keep_blocked(&mut self, link: &Path, error: &io::Error) {
         let walked = error.get_ref().and_then(|error| error.downcast_ref::<host::WalkError>());
         let is_absent = error.kind() == io::ErrorKind::NotFound
@@ -475,8 +481,7 @@ impl Reader {
     }
 }
 
-/// A path without links: inside a root file system where it lies in one, since a link of that root leads nowhere
-/// else.
+/// Returns a path without links. In a root file system, links are resolved inside that root.
 fn real_path(path: &Path, root: Option<&Path>) -> io::Result<PathBuf> {
     let absolute = std::path::absolute(path)?;
     let inside = root.and_then(|root| Some((root, absolute.strip_prefix(root).ok()?)));
@@ -489,7 +494,7 @@ fn is_executable(metadata: &Metadata) -> bool {
     metadata.permissions().mode() & 0o111 != 0
 }
 
-/// The real path of a file, with the name that it was asked for by.
+/// Returns the real path of a file, with the name that the user typed.
 fn named_as(shown: &Path, real: &Path) -> PathBuf {
     shown.file_name().map_or_else(|| real.to_owned(), |name| real.with_file_name(name))
 }

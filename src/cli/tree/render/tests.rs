@@ -28,7 +28,7 @@ fn opened(name: &str, priority: DlopenPriority, path: Option<&str>) -> TreeEdge 
     TreeEdge { kind: EdgeKind::Dlopen { priority }, available, ..needed(name, None, None) }
 }
 
-/// A program with a library of its own, which needs a third; all of them the C library.
+/// A program with a bundled library, which needs a third one. All of them need the C library.
 fn sample(problems: &[Problem]) -> Tree {
     let runpath = Rule::Runpath { object: "/opt/app/bin/app".to_owned() };
     let (z, c) = (Rule::LibraryPath, Rule::Cache);
@@ -146,14 +146,14 @@ fn trouble_is_told_where_it_is() {
     │   │   └── libc.so.6 (already loaded: the soname of /lib/x86_64-linux-gnu/libc.so.6)
     │   ├── libc.so.6 (already loaded)
     │   │       x /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by /opt/app/lib/liba.so.1)
-    │   │         the newest there is GLIBC_2.31
+    │   │         the newest version is GLIBC_2.31
     │   └── libbz2.so.1.0 (dlopen, required) => not found
-    │           x libbz2.so.1.0, which /opt/app/lib/liba.so.1 opens when it runs (bzip2), is not here
-    │             searched: nothing but the loader's cache
+    │           x libbz2.so.1.0, which /opt/app/lib/liba.so.1 opens at run time (bzip2), was not found
+    │             searched: only the loader's cache
     ├── libgone.so.7 => not found
     │       x libgone.so.7: cannot open shared object file: No such file or directory
     │         searched: /opt/app/lib, /usr/lib
-    │         passed over: /usr/lib/libgone.so.7 (wrong ELF class)
+    │         skipped: /usr/lib/libgone.so.7 (wrong ELF class)
     ├── libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (ld.so.cache)
     └── libzstd.so.1 (dlopen, suggested) => /lib/x86_64-linux-gnu/libzstd.so.1 (ld.so.cache)
     /opt/app/bin/app: would not start
@@ -169,7 +169,7 @@ fn a_depth_hides_the_levels_below_and_not_the_conclusion() {
     ├── libgone.so.7 => not found
     │       x libgone.so.7: cannot open shared object file: No such file or directory
     │         searched: /opt/app/lib, /usr/lib
-    │         passed over: /usr/lib/libgone.so.7 (wrong ELF class)
+    │         skipped: /usr/lib/libgone.so.7 (wrong ELF class)
     ├── libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (ld.so.cache)
     └── libzstd.so.1 (dlopen, suggested) => /lib/x86_64-linux-gnu/libzstd.so.1 (ld.so.cache)
     /opt/app/bin/app: would not start
@@ -220,11 +220,11 @@ fn the_list_is_in_the_order_of_loading() {
       libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (ld.so.cache)
       libz.so.1 => /srv/lib/libz.so.1 (LD_LIBRARY_PATH)
       x /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by /opt/app/lib/liba.so.1)
-        the newest there is GLIBC_2.31
+        the newest version is GLIBC_2.31
       x /srv/lib/libz.so.1: CPU ISA level is lower than required
       x /opt/app/lib/liba.so.1: undefined symbol: compress9, at the first call
-      x libbz2.so.1.0, which /opt/app/lib/liba.so.1 opens when it runs (bzip2), is not here
-        searched: nothing but the loader's cache
+      x libbz2.so.1.0, which /opt/app/lib/liba.so.1 opens at run time (bzip2), was not found
+        searched: only the loader's cache
     ");
 }
 
@@ -242,7 +242,7 @@ fn every_way_to_a_library_is_told_the_shortest_first() {
     libgone.so.7 => not found
       /opt/app/bin/app -> libgone.so.7
     ");
-    insta::assert_snapshot!(chains("libx.so.1"), @"nothing in /opt/app/bin/app asks for libx.so.1");
+    insta::assert_snapshot!(chains("libx.so.1"), @"nothing in /opt/app/bin/app needs libx.so.1");
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn names_of_strangers_do_not_steer_the_terminal() {
     crate::cli::tree::printable::make(&mut hostile);
     let text = tree(&hostile, 1);
     let escapes = text.matches('\u{1b}').count();
-    // Nothing but our own styles: what they are stripped of holds no escape.
+    // The only escape sequences are our own styles.
     assert_eq!(escapes, text.matches("\u{1b}[").count());
     insta::assert_snapshot!(plain(&text).lines().skip(1).take(2).collect::<Vec<_>>().join("\n"), @r"
     │   x a\u{1b}]0;b c

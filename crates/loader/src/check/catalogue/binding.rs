@@ -1,4 +1,4 @@
-//! Kinds about versions, symbols, relocations and memory of libraries that are loaded.
+//! Kinds of findings about versions, symbols, relocations and memory of loaded libraries.
 
 use super::{Entry, Shown, Topic};
 use crate::check::Impact::{DoesNotStart, Misbehaves, Note, Undecided, Warning};
@@ -10,10 +10,11 @@ pub(super) const VERSION_MISSING: Entry = Entry {
     impacts: &[DoesNotStart],
     depends: "",
     summary: "A library lacks a symbol version that an object needs",
-    meaning: "Objects record the versions that they need of each library, and the loader checks them before it binds \
-              symbols. `highest` is the newest version of the same family that the library has.",
+    meaning: "An object lists the symbol versions that it needs from each library. The loader checks that list \
+              before it binds symbols. `highest` is the newest version of the same family that the library defines.",
     example: "`/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found`: the program was built on a newer system.",
-    advice: "Build on the oldest system that you support, or update the library. glibc itself comes with the system.",
+    advice: "Build on the oldest system that you support, or update the library. glibc can only be updated with the \
+             system.",
 };
 
 pub(super) const VERSION_UNKNOWN: Entry = Entry {
@@ -22,10 +23,11 @@ pub(super) const VERSION_UNKNOWN: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[Warning],
     depends: "",
-    summary: "Versions are wanted of a library that defines none",
-    meaning: "The object was linked with a build of the library that has symbol versions. The one on the host has none. \
-              The loader prints a warning and goes on.",
-    example: "`libcurl.so.4: no version information available (required by app)`, with a self-built libcurl.",
+    summary: "An object needs symbol versions from a library that defines none",
+    meaning: "The object was linked with a build of the library that has symbol versions. The library on the host \
+              has none. The loader prints a warning and continues.",
+    example: "With a self-built libcurl, the loader prints `libcurl.so.4: no version information available (required \
+              by app)`.",
     advice: "Use the library of the distribution, or build it with symbol versions.",
 };
 
@@ -35,10 +37,10 @@ pub(super) const VERSIONED_LIBRARY_NOT_LOADED: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart],
     depends: "",
-    summary: "Versions are wanted of a library by a name that no loaded object has",
-    meaning: "The object names a library in its list of versions, but not in its list of needed libraries. The loader \
-              stops with an assertion. Such files come from edits of the needed names.",
-    example: "`patchelf --replace-needed` of an old release changed the name in one of the two lists.",
+    summary: "An object needs symbol versions from a library under a name that no loaded object has",
+    meaning: "The object names a library in its list of versions, but not in its list of needed libraries. The \
+              loader stops with a failed assertion. Tools that edit the list of needed libraries can cause this.",
+    example: "An old release of `patchelf --replace-needed` changed the name in only one of the two lists.",
     advice: "Link the object again, or edit it with a current release of patchelf.",
 };
 
@@ -47,11 +49,11 @@ pub(super) const VERSIONLESS_PROVIDER: Entry = Entry {
     topic: Topic::Binding,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Misbehaves],
-    depends: "It misbehaves if all such symbols are only called (`lazy`): the first call ends the program.",
-    summary: "A versioned symbol is found in a library that has no versions",
-    meaning: "The library has the right name and defines the symbol, but without any version. A loader before glibc \
-              2.41 stops with an assertion, also for a weak reference.",
-    example: "A stub of `libcrypto.so.3` without versions lies before the real one in the search path.",
+    depends: "It misbehaves if all such symbols are only called (`lazy`): the first call kills the program.",
+    summary: "A symbol that is needed with a version comes from a library without versions",
+    meaning: "The library has the right name and defines the symbol, but without a version. The loader of glibc \
+              before 2.41 stops with a failed assertion, even if the reference is weak.",
+    example: "A stub of `libcrypto.so.3` without versions comes before the real library in the search path.",
     advice: "Use a build of the library with symbol versions.",
 };
 
@@ -61,11 +63,11 @@ pub(super) const MIXED_LIBC: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[Misbehaves],
     depends: "",
-    summary: "libc and the dynamic loader are of different builds",
-    meaning: "glibc's library and its loader share private data, and work only together. Here the search found a libc of \
-              another release than the loader.",
-    example: "An application brings `libc.so.6` of Debian 12 in its own `lib/`, and the loader is that of Debian 11.",
-    advice: "Do not bring libc along, or start the application with the loader that belongs to it.",
+    summary: "libc and the dynamic loader are from different glibc releases",
+    meaning: "glibc's libc and its loader share private data, so both must come from the same release. Here the \
+              loader finds a libc of another release.",
+    example: "An application bundles `libc.so.6` from Debian 12 in its `lib/`, and the loader is from Debian 11.",
+    advice: "Do not bundle libc, or start the application with the loader of the same release.",
 };
 
 pub(super) const RELR_UNDECLARED: Entry = Entry {
@@ -74,11 +76,11 @@ pub(super) const RELR_UNDECLARED: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart],
     depends: "",
-    summary: "An object has packed relocations and does not ask libc for them",
-    meaning: "An object with packed relocations (DT_RELR) has to need the version `GLIBC_ABI_DT_RELR`. A loader from \
-              glibc 2.36 on refuses one that does not.",
+    summary: "An object has packed relocations but does not require a libc that supports them",
+    meaning: "An object with packed relocations (DT_RELR) must need the version `GLIBC_ABI_DT_RELR`. Since glibc \
+              2.36, the loader refuses objects without it.",
     example: "The object was linked with `--pack-dyn-relocs=relr` by a linker that does not add the version.",
-    advice: "Link again with `-z pack-relative-relocs`, or without packed relocations.",
+    advice: "Link the object again with `-z pack-relative-relocs`, or without packed relocations.",
 };
 
 pub(super) const RELR_UNKNOWN: Entry = Entry {
@@ -88,10 +90,10 @@ pub(super) const RELR_UNKNOWN: Entry = Entry {
     impacts: &[Misbehaves],
     depends: "",
     summary: "An object has packed relocations, and the loader is too old to apply them",
-    meaning: "The loader does not know DT_RELR and skips these relocations. The program is loaded without an error, and \
-              crashes when it uses such a pointer.",
+    meaning: "The loader does not support DT_RELR and skips these relocations. The program is loaded without an \
+              error and crashes when it uses one of the pointers.",
     example: "A library with packed relocations on musl before 1.2.4.",
-    advice: "Link without packed relocations, or use a newer loader: glibc 2.36 or musl 1.2.4.",
+    advice: "Link without packed relocations, or use a newer loader (glibc 2.36 or musl 1.2.4).",
 };
 
 pub(super) const SYMBOL_MISSING: Entry = Entry {
@@ -99,13 +101,14 @@ pub(super) const SYMBOL_MISSING: Entry = Entry {
     topic: Topic::Binding,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Misbehaves],
-    depends: "It misbehaves if the symbol is only called and bound at the first call (`lazy`). The program starts, and \
-              ends at that call.",
+    depends: "It misbehaves if the symbol is only called and bound at the first call (`lazy`). The program starts \
+              and is killed at that call.",
     summary: "No loaded object defines a symbol",
-    meaning: "The loader looks for the symbol in all loaded objects, in their order. None defines it, or not in the wanted \
-              version. `library` is where it was when the object was linked.",
-    example: "`undefined symbol: PQsetTraceFlags`: a newer `psql` found an older `libpq.so.5`.",
-    advice: "Update the library, or build for the older one. `compat tree --bindings` shows where symbols come from.",
+    meaning: "The loader searches all loaded objects for the symbol, in load order. None of them defines it in the \
+              required version. `library` is the library that defined it when the object was linked.",
+    example: "A newer `psql` finds an older `libpq.so.5`: `undefined symbol: PQsetTraceFlags`.",
+    advice: "Update the library, or build against the older one. `compat tree --bindings` shows which library \
+             defines each symbol.",
 };
 
 pub(super) const FILTER_FAILS: Entry = Entry {
@@ -114,11 +117,12 @@ pub(super) const FILTER_FAILS: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart],
     depends: "",
-    summary: "glibc's loader fails over a filter (DT_FILTER, DT_AUXILIARY)",
-    meaning: "Two libraries are filters of each other (`circular`), and the loader crashes: it does not come to an end. Or the \
-              program, or what it opens, is a filter: releases before 2.32 stop with a failed assertion.",
+    summary: "glibc's loader crashes or stops at a filter library (DT_FILTER, DT_AUXILIARY)",
+    meaning: "If two libraries are filters of each other (`circular`), the loader recurses until it crashes. If the \
+              program or an opened library is a filter, glibc before 2.32 stops with a failed assertion.",
     example: "A library was linked with `-f libb.so`, and `libb.so` with `-f liba.so`.",
-    advice: "Link without the filter (`-f` and `-F` of ld), or use a newer glibc for a program that is one.",
+    advice: "Link without the filter (options `-f` and `-F` of ld). If only the program is a filter, a newer glibc \
+             helps as well.",
 };
 
 pub(super) const INDIRECT_FUNCTION_OF_PROGRAM: Entry = Entry {
@@ -126,12 +130,12 @@ pub(super) const INDIRECT_FUNCTION_OF_PROGRAM: Entry = Entry {
     topic: Topic::Binding,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Note],
-    depends: "It is a note if the function is only called (`lazy`): then only LD_BIND_NOW ends the start.",
+    depends: "It is a note if the function is only called (`lazy`): then the start fails only with LD_BIND_NOW.",
     summary: "A library refers to an indirect function of the program",
-    meaning: "The resolver of such a function (STT_GNU_IFUNC) would have to run before the program is relocated. glibc on \
-              x86 ends the start.",
+    meaning: "The resolver of an indirect function (STT_GNU_IFUNC) would have to run before the program is \
+              relocated. glibc on x86 stops the start with an error.",
     example: "A program defines its own `memcpy` with `__attribute__((ifunc))`, and a library takes its address.",
-    advice: "Make the function a usual one, or keep it out of the program's dynamic symbols.",
+    advice: "Make it an ordinary function, or keep it out of the program's dynamic symbols.",
 };
 
 pub(super) const STATIC_TLS_FULL: Entry = Entry {
@@ -139,11 +143,11 @@ pub(super) const STATIC_TLS_FULL: Entry = Entry {
     topic: Topic::Binding,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Undecided],
-    depends: "It is undecided if the variables may fit all the same (`undecided`).",
-    summary: "The static thread-local memory is too small for a library that is opened at run time",
-    meaning: "Some libraries want their thread-local variables in static memory (initial-exec). A program keeps little of \
-              it for what it opens later: glibc 1664 bytes and what alignment adds, musl none.",
-    example: "`cannot allocate memory in static TLS block` when Python imports a module with `libgomp.so.1`.",
+    depends: "It is undecided if the variables may still fit (`undecided`).",
+    summary: "The static thread-local storage is too small for a library that is opened at run time",
+    meaning: "Some libraries need their thread-local variables in static storage (initial-exec). For libraries that \
+              are opened later, glibc reserves 1664 bytes plus alignment, and musl reserves none.",
+    example: "Python imports a module that needs `libgomp.so.1`: `cannot allocate memory in static TLS block`.",
     advice: "Preload the library (LD_PRELOAD), link the program with it, or raise \
              `GLIBC_TUNABLES=glibc.rtld.optional_static_tls`.",
 };

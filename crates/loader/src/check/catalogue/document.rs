@@ -1,4 +1,4 @@
-//! Kinds about documents, sources and what the report itself leaves out.
+//! Kinds of findings about specifications, sources and the limits of the report.
 
 use super::{Entry, Shown, Topic};
 use crate::check::Impact::{DoesNotStart, Misbehaves, Note, Undecided, Warning};
@@ -9,11 +9,11 @@ pub(super) const NAMES_ONLY: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Note],
     depends: "",
-    summary: "The document has only the names of libraries",
-    meaning: "Versions and symbols were not compared, because the document lists none. A verdict by names is often \
-              wrong on older hosts.",
-    example: "The document was made with `compat gen --names-only`, or by compat-lib 0.0.1.",
-    advice: "Make the specification anew with `compat gen`.",
+    summary: "The specification lists only the names of libraries",
+    meaning: "Versions and symbols were not compared, because the specification lists none. A verdict from names is \
+              often wrong on older hosts.",
+    example: "The specification was made with `compat gen --names-only`, or by compat-lib 0.0.1.",
+    advice: "Generate the specification again with `compat gen`.",
 };
 
 pub(super) const NOTHING_TO_CHECK: Entry = Entry {
@@ -22,10 +22,11 @@ pub(super) const NOTHING_TO_CHECK: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Undecided],
     depends: "",
-    summary: "The document names nothing that can be checked",
-    meaning: "It has no program, library or name. Of a directory, every file may be for other hosts.",
-    example: "A specification that holds nothing but its `version`.",
-    advice: "Name the programs themselves, or make the specification anew.",
+    summary: "There is nothing to check in the specification or directory",
+    meaning: "The specification names no program and no library. If a directory was checked, all its files may be \
+              for other hosts.",
+    example: "A specification contains only its `version`.",
+    advice: "Name the programs on the command line, or generate the specification again.",
 };
 
 pub(super) const SOURCE_FAILED: Entry = Entry {
@@ -35,10 +36,10 @@ pub(super) const SOURCE_FAILED: Entry = Entry {
     impacts: &[Undecided],
     depends: "",
     summary: "A source could not be read",
-    meaning: "Other sources were checked. `reason` says what failed, and `hint` what may help. Nothing is known of this \
-              source.",
-    example: "`compat check ./app ghcr.io/org/tool:1.0`, and the registry does not answer.",
-    advice: "Mend the cause and check again.",
+    meaning: "The other sources were checked, but this one was not. `reason` gives the error, and `hint` a possible \
+              remedy.",
+    example: "The registry does not answer during `compat check ./app ghcr.io/org/tool:1.0`.",
+    advice: "Fix the cause and run the check again.",
 };
 
 pub(super) const FINDINGS_LEFT_OUT: Entry = Entry {
@@ -46,11 +47,12 @@ pub(super) const FINDINGS_LEFT_OUT: Entry = Entry {
     topic: Topic::Document,
     shown: Shown::Check,
     impacts: &[DoesNotStart, Misbehaves, Undecided, Warning, Note],
-    depends: "It is that of the worst finding that was left out.",
-    summary: "There are more findings than a report keeps",
-    meaning: "A report keeps 5000 findings. `count` says how many more there are, and they count for the verdict.",
+    depends: "It is the impact of the worst finding that was left out.",
+    summary: "More was found than the report can list",
+    meaning: "A report lists at most 5000 findings. `count` is the number of further findings. They count for the \
+              verdict.",
     example: "A directory of thousands of libraries is checked on a host with another C library.",
-    advice: "Mend what the first findings show, and check again.",
+    advice: "Fix the listed findings first, and run the check again.",
 };
 
 pub(super) const REQUIREMENT_UNKNOWN: Entry = Entry {
@@ -59,10 +61,10 @@ pub(super) const REQUIREMENT_UNKNOWN: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Undecided],
     depends: "",
-    summary: "The document asks something of the host that this compat does not know",
-    meaning: "A newer compat wrote a requirement that this one cannot judge.",
-    example: "A later version of the format adds requirements on another kind of driver.",
-    advice: "Check with a newer compat.",
+    summary: "The specification has a requirement that this compat does not understand",
+    meaning: "A newer compat wrote the requirement. This version cannot decide whether the host meets it.",
+    example: "A later version of the format adds requirements for another kind of driver.",
+    advice: "Check with a newer version of compat.",
 };
 
 pub(super) const NEWER_DOCUMENT: Entry = Entry {
@@ -72,7 +74,8 @@ pub(super) const NEWER_DOCUMENT: Entry = Entry {
     impacts: &[Undecided],
     depends: "",
     summary: "The specification has a newer minor version than this compat knows",
-    meaning: "It was read, but it may say things that this compat does not know. So nothing is certain.",
-    example: "The document was made with the newest compat, and an older one checks it.",
-    advice: "Check with a newer compat.",
+    meaning: "The specification was read, but it may contain statements that this compat does not understand. So the \
+              verdict is never better than undecided.",
+    example: "The specification was made with the newest compat, and an older one checks it.",
+    advice: "Check with a newer version of compat.",
 };

@@ -1,4 +1,4 @@
-//! Kinds about what images ask of drivers.
+//! Kinds of findings about the drivers that images require.
 
 use super::{Entry, Shown, Topic};
 use crate::check::Impact::{DoesNotStart, Misbehaves, Undecided, Warning};
@@ -9,10 +9,12 @@ pub(super) const DRIVER_MISSING: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Misbehaves],
     depends: "",
-    summary: "The image asks for NVIDIA's driver, and the host has none",
-    meaning: "The container would start without a GPU. `asked` lists the settings of the image that ask for it.",
-    example: "An image with `NVIDIA_VISIBLE_DEVICES=all` on a host without the driver.",
-    advice: "Install the driver, choose another host, or accept it with `--accept-risk` if the GPU is optional.",
+    summary: "The image requires NVIDIA's driver, and the host does not have it",
+    meaning: "The container would start without a GPU. `asked` lists the settings of the image that require the \
+              driver.",
+    example: "An image with `NVIDIA_VISIBLE_DEVICES=all` is checked on a host without the driver.",
+    advice: "Install the driver or choose another host. If the GPU is optional, accept the finding with \
+             `--accept-risk`.",
 };
 
 pub(super) const DRIVERS_UNKNOWN: Entry = Entry {
@@ -21,9 +23,9 @@ pub(super) const DRIVERS_UNKNOWN: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Undecided],
     depends: "",
-    summary: "The image asks for a driver, and nothing is known of the drivers of the host",
-    meaning: "The saved host, or the root file system, has no record of drivers. So it is not known whether they meet what \
-              the image asks.",
+    summary: "The image requires a driver, and the drivers of the host are not known",
+    meaning: "The host's profile or root file system contains no information about drivers. So it could not be \
+              decided whether the drivers meet the image's requirements.",
     example: "The profile of the host was saved by an older compat.",
     advice: "Save the host again with `compat host`, or check on the host itself.",
 };
@@ -33,12 +35,14 @@ pub(super) const DRIVER_CONSTRAINT: Entry = Entry {
     topic: Topic::Driver,
     shown: Shown::Check,
     impacts: &[DoesNotStart, Undecided],
-    depends: "It does not start if the driver fails the constraint, and is undecided if the driver's files do not say.",
-    summary: "The driver does not meet a constraint of the image, or it is not known whether it does",
-    meaning: "Images state which CUDA, driver or GPU they need (`NVIDIA_REQUIRE_*`). The container runtime refuses to start \
-              the container if that is not met. `unmet` and `unknown` list the conditions.",
-    example: "An image has `NVIDIA_REQUIRE_CUDA=cuda>=12.4`, and the driver runs CUDA up to 12.2.",
-    advice: "Update the driver, or use an image for the older CUDA.",
+    depends: "It does not start if the driver fails the constraint. It is undecided if the driver's files do not \
+              show it.",
+    summary: "The driver does not meet a constraint of the image, or this could not be decided",
+    meaning: "Images state which CUDA, driver or GPU they need (`NVIDIA_REQUIRE_*`). If the host does not meet this, \
+              the container runtime refuses to start the container. `unmet` lists the conditions that are not met, \
+              and `unknown` the undecided ones.",
+    example: "An image has `NVIDIA_REQUIRE_CUDA=cuda>=12.4`, and the driver supports CUDA up to 12.2.",
+    advice: "Update the driver, or use an image for an older CUDA.",
 };
 
 pub(super) const DRIVER_NOT_LOADED: Entry = Entry {
@@ -48,9 +52,9 @@ pub(super) const DRIVER_NOT_LOADED: Entry = Entry {
     impacts: &[Misbehaves],
     depends: "",
     summary: "NVIDIA's driver is installed, but its kernel module is not loaded",
-    meaning: "The libraries of the driver are there. No GPU would be found without the kernel module.",
+    meaning: "The host has the libraries of the driver. Without the kernel module, programs find no GPU.",
     example: "The kernel was updated, and the module was not built for it.",
-    advice: "Load it with `modprobe nvidia`. If that fails, install the driver again for this kernel.",
+    advice: "Load the module with `modprobe nvidia`. If that fails, install the driver again for this kernel.",
 };
 
 pub(super) const DEVICE_MISSING: Entry = Entry {
@@ -59,10 +63,10 @@ pub(super) const DEVICE_MISSING: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Warning],
     depends: "",
-    summary: "NVIDIA's driver is loaded, and /dev/nvidia* is missing",
-    meaning: "The device nodes are made at the first use by a program that may do so. A container without that right \
-              finds no GPU.",
-    example: "A machine was just started, and nothing has used the GPU yet.",
+    summary: "NVIDIA's driver is loaded, but its device nodes /dev/nvidia* are missing",
+    meaning: "A privileged process creates the device nodes on first use. A container without that privilege finds \
+              no GPU.",
+    example: "The machine has just started, and no program has used the GPU yet.",
     advice: "Run `nvidia-modprobe` or `nvidia-smi` once as root.",
 };
 
@@ -72,9 +76,9 @@ pub(super) const DRIVER_LIBRARY_MISSING: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Misbehaves],
     depends: "",
-    summary: "The host lacks a library of NVIDIA's driver that the image asks for",
-    meaning: "Each capability in `NVIDIA_DRIVER_CAPABILITIES` stands for libraries that programs open by name. The host \
-              does not have this one.",
-    example: "An image asks for `video`, and the host has no `libnvidia-encode.so.1`.",
-    advice: "Install the rest of the driver. Distributions often split it into several packages.",
+    summary: "The host lacks a library of NVIDIA's driver that the image requires",
+    meaning: "Each capability in `NVIDIA_DRIVER_CAPABILITIES` stands for libraries that programs open by name. The \
+              host lacks one of them.",
+    example: "An image requires the capability `video`, and the host lacks `libnvidia-encode.so.1`.",
+    advice: "Install the missing package of the driver. Distributions often split the driver into several packages.",
 };

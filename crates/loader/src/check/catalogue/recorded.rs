@@ -1,10 +1,10 @@
-//! Kinds about what recorded runs loaded and executed.
+//! Kinds of findings about the libraries and programs of recorded runs.
 
 use super::{Entry, Shown, Topic};
 use crate::check::Impact::{Note, Undecided, Warning};
 
-const DEPENDS: &str = "It is what the inner problem has, but undecided at the worst: a run tried the file, and may not \
-                       need it.";
+const DEPENDS: &str = "It is the impact of the inner `problem`, but at most undecided, because a run may use a file \
+                       that it does not need.";
 
 pub(super) const RECORDED_LIBRARY: Entry = Entry {
     name: "recorded-library",
@@ -12,12 +12,12 @@ pub(super) const RECORDED_LIBRARY: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Undecided, Warning, Note],
     depends: DEPENDS,
-    summary: "A library that recorded runs loaded would not load here",
-    meaning: "The recording shows a library that the program opened while it ran. `problem` says what the loader \
-              objects to, and `seen` of `runs` in how many runs it was loaded.",
-    example: "A recorded run of Python loaded `_ssl.so`, which needs `libssl.so.3`, and the host lacks that.",
-    advice: "Follow the advice for the kind of `problem`. If the application can do without the library, accept the verdict \
-             with `--accept-undecided`.",
+    summary: "A library that recorded runs loaded would not load on this host",
+    meaning: "The recording shows a library that the program opened while it ran. `problem` is the finding about the \
+              library. It was loaded in `seen` of `runs` recorded runs.",
+    example: "A recorded run of Python loaded `_ssl.so`, which needs `libssl.so.3`. The host lacks `libssl.so.3`.",
+    advice: "Follow the advice for the kind of `problem`. If the application works without the library, accept the \
+             verdict with `--accept-undecided`.",
 };
 
 pub(super) const RECORDED_PROGRAM: Entry = Entry {
@@ -26,12 +26,12 @@ pub(super) const RECORDED_PROGRAM: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Undecided, Warning, Note],
     depends: DEPENDS,
-    summary: "A program that recorded runs executed would not start here",
-    meaning: "The recording shows a program that the application executed. `problem` says what keeps it from starting, and \
-              `seen` of `runs` in how many runs it was executed.",
+    summary: "A program that recorded runs executed would not start on this host",
+    meaning: "The recording shows a program that the application executed. `problem` is the finding that keeps it \
+              from starting. It was executed in `seen` of `runs` recorded runs.",
     example: "A recorded run executed `/usr/bin/git`, which the host does not have.",
-    advice: "Follow the advice for the kind of `problem`. If the application can do without the program, accept the verdict \
-             with `--accept-undecided`.",
+    advice: "Follow the advice for the kind of `problem`. If the application works without the program, accept the \
+             verdict with `--accept-undecided`.",
 };
 
 pub(super) const RECORDED_PROGRAM_UNKNOWN: Entry = Entry {
@@ -40,9 +40,9 @@ pub(super) const RECORDED_PROGRAM_UNKNOWN: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Undecided],
     depends: "",
-    summary: "It is not known what a program that recorded runs executed would do here",
-    meaning: "The program was gone when the specification was made (`gone`). Or it loaded libraries by itself, without a \
-              loader whose rules are known (`own-loader`).",
+    summary: "It could not be decided whether a program that recorded runs executed would work on this host",
+    meaning: "Either the program no longer existed when the specification was made (`gone`). Or it loaded libraries \
+              by itself, because it is linked statically or is a dynamic loader (`own-loader`).",
     example: "A build ran a compiled test program and removed it afterwards.",
-    advice: "Make the specification while the program is there, or leave it out of the recording.",
+    advice: "Run `compat gen --from-recording` while the program still exists, or record a run without it.",
 };

@@ -1,4 +1,4 @@
-//! Kinds about scripts and what interpreters run.
+//! Kinds of findings about scripts and the files that interpreters run.
 
 use super::{Entry, Shown, Topic};
 use crate::check::Impact::{DoesNotStart, Undecided, Warning};
@@ -9,11 +9,11 @@ pub(super) const SCRIPT_TOO_DEEP: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart],
     depends: "",
-    summary: "A script leads through too many other scripts",
-    meaning: "The interpreter of a script may be a script itself. The kernel follows five levels and then refuses with \
+    summary: "The interpreters of a script are scripts themselves, too many levels deep",
+    meaning: "The interpreter of a script can be a script itself. The kernel follows five levels and then fails with \
               ELOOP.",
     example: "Two scripts name each other in their `#!` lines.",
-    advice: "Name a real program in the first line of the script.",
+    advice: "Name a binary program in the first line of the script.",
 };
 
 pub(super) const PROGRAM_MISSING: Entry = Entry {
@@ -23,11 +23,11 @@ pub(super) const PROGRAM_MISSING: Entry = Entry {
     impacts: &[DoesNotStart],
     depends: "",
     summary: "A script starts a program that is missing",
-    meaning: "The script asks `env` for a program that is not in PATH, or its text ends with a command that is missing \
-              (`byScript`). `searched` lists the directories.",
+    meaning: "The script runs a program through `env` that is not in PATH, or its last command is missing \
+              (`byScript`). `searched` lists the directories that were searched.",
     example: "The first line is `#!/usr/bin/env python`, and the host has only `python3`.",
-    advice: "Install the program, correct its name, or set PATH. A script with Windows line endings has to be \
-             converted (`dos2unix FILE`).",
+    advice: "Install the program, correct its name, or set PATH. Convert a script that has Windows line endings \
+             (`dos2unix FILE`).",
 };
 
 pub(super) const SCRIPT_FAILS: Entry = Entry {
@@ -37,9 +37,9 @@ pub(super) const SCRIPT_FAILS: Entry = Entry {
     impacts: &[DoesNotStart],
     depends: "",
     summary: "The first line of a script starts nothing",
-    meaning: "`env` or the shell refuses the argument in the first line, or `env` would start the script itself again. \
-              `reason` is what it would print.",
-    example: "`#!/usr/bin/env python3 -u` without `-S`: `env` looks for a program named `python3 -u`.",
+    meaning: "`env` or the shell rejects the argument in the first line, or `env` would start the same script again. \
+              `reason` is the message that it would print.",
+    example: "`#!/usr/bin/env python3 -u` lacks `-S`, so `env` looks for a program named `python3 -u`.",
     advice: "Correct the first line, for example `#!/usr/bin/env -S python3 -u`.",
 };
 
@@ -48,12 +48,13 @@ pub(super) const SCRIPT_NOT_FOLLOWED: Entry = Entry {
     topic: Topic::Script,
     shown: Shown::CheckAndTree,
     impacts: &[Undecided, Warning],
-    depends: "It is undecided if an image runs nothing but this script, and a warning otherwise.",
-    summary: "What a script does was not looked at, or not all of it",
-    meaning: "The interpreter starts, and that was checked. The text of a script is followed only as far as its last \
-              command is certain (`started`). Branches, loops and other interpreters' scripts are not followed.",
+    depends: "It is undecided if the image runs only this script, and a warning otherwise.",
+    summary: "The commands of a script were not checked, or not all of them",
+    meaning: "The interpreter of the script was checked, and it starts. In shell scripts, compat also checks the \
+              program that the script runs last, if that is certain (`started`). It does not follow branches, loops \
+              or scripts of other interpreters.",
     example: "A Python script, or a shell script with `if [ -f X ]; then exec app; fi`.",
-    advice: "Name the programs that it starts, too, or record a run (`compat record`).",
+    advice: "Pass the programs that the script starts to `compat check` as well, or record a run (`compat record`).",
 };
 
 pub(super) const INTERPRETED: Entry = Entry {
@@ -62,10 +63,10 @@ pub(super) const INTERPRETED: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Warning],
     depends: "",
-    summary: "The command of an image starts an interpreter, and what that runs was not looked at",
+    summary: "The command of an image starts an interpreter, and the program that it interprets was not checked",
     meaning: "The interpreter itself (`object`) was checked. The file, module or text that it runs (`what`) was not. \
-              With `missing`, the image does not have the file.",
+              If `missing` is set, the image does not contain the file.",
     example: "The command of an image is `python3 /app/main.py`.",
-    advice: "Record a run (`compat record`) to include the modules that it loads. A missing file may be mounted when \
-             the image is run.",
+    advice: "Record a run (`compat record`) to include the modules that it loads. If the file is missing, add it to \
+             the image or mount it when the container starts.",
 };

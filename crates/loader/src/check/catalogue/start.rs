@@ -1,4 +1,4 @@
-//! Kinds about the start of a program: the kernel, the machine, the file and its interpreter.
+//! Kinds of findings about the start of a program: the kernel, the machine, the file and its interpreter.
 
 use super::{Entry, Shown, Topic};
 use crate::check::Impact::{DoesNotStart, Misbehaves, Undecided, Warning};
@@ -10,10 +10,11 @@ pub(super) const WRONG_MACHINE: Entry = Entry {
     impacts: &[DoesNotStart],
     depends: "",
     summary: "The program is for another machine",
-    meaning: "The kernel does not execute the file, because its ELF header names another machine or word size than \
-              the host has. No registered emulator (binfmt_misc) takes it either.",
+    meaning: "The kernel refuses to execute the file: its ELF header names a machine or word size that the host does \
+              not have. No emulator is registered for it (binfmt_misc).",
     example: "A program for aarch64 is checked on an x86_64 host. The shell would print `Exec format error`.",
-    advice: "Use the build for this machine. Of a multi-platform image, `compat select` prints the manifest that fits.",
+    advice: "Use the build for this machine. For a multi-platform image, `compat select` prints the manifest that \
+             fits.",
 };
 
 pub(super) const NOT_A_PROGRAM: Entry = Entry {
@@ -23,11 +24,11 @@ pub(super) const NOT_A_PROGRAM: Entry = Entry {
     impacts: &[DoesNotStart, Undecided],
     depends: "It is undecided if a saved host does not record the file.",
     summary: "The file cannot be started as a program",
-    meaning: "The file is neither an ELF program nor a script with a `#!` line, or it cannot be read. `reason` says \
-              which.",
-    example: "The entrypoint of an image is a text file without `#!`, or a script with a byte order mark in front \
-              of it.",
-    advice: "Check the path. If the file is a script, give it a first line such as `#!/bin/sh`.",
+    meaning: "The file is neither an ELF program nor a script with a `#!` line, or it cannot be read. `reason` gives \
+              the details.",
+    example: "The entrypoint of an image is a text file without `#!`, or a script that begins with a byte order \
+              mark.",
+    advice: "Check the path. If the file is a script, make `#!/bin/sh` or similar its first line.",
 };
 
 pub(super) const INTERPRETER_MISSING: Entry = Entry {
@@ -35,14 +36,14 @@ pub(super) const INTERPRETER_MISSING: Entry = Entry {
     topic: Topic::Start,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Undecided],
-    depends: "It is undecided if a saved host does not record the place.",
-    summary: "The dynamic loader or the script interpreter is missing, or may not be executed",
+    depends: "It is undecided if the host is a saved profile that does not record the path.",
+    summary: "The dynamic loader or the script interpreter is missing or not executable",
     meaning: "The kernel starts the interpreter that the file names: the dynamic loader of a program (PT_INTERP), or \
-              what follows `#!` in a script. That file is missing on the host or cannot be executed.",
-    example: "A program for glibc names `/lib64/ld-linux-x86-64.so.2`, and the host is Alpine Linux. The shell prints \
-              `No such file or directory`, although the program is there.",
-    advice: "Install the interpreter, or build the program for the C library of the host. A script with Windows line \
-             endings has to be converted (`dos2unix FILE`).",
+              the path after `#!` in a script. That file is missing on the host or cannot be executed.",
+    example: "A program for glibc names `/lib64/ld-linux-x86-64.so.2`, and the host is Alpine Linux. The shell \
+              prints `No such file or directory`, although the program exists.",
+    advice: "Install the interpreter, or build the program for the C library of the host. Convert a script that has \
+             Windows line endings (`dos2unix FILE`).",
 };
 
 pub(super) const INTERPRETER_UNKNOWN: Entry = Entry {
@@ -52,10 +53,10 @@ pub(super) const INTERPRETER_UNKNOWN: Entry = Entry {
     impacts: &[Undecided],
     depends: "",
     summary: "The program names a loader that is neither glibc's nor musl's",
-    meaning: "The kernel starts whatever a program names as its loader. The rules of this one are not known, so its \
-              libraries were not looked at.",
+    meaning: "The kernel starts any file that a program names as its loader. compat does not know the rules of this \
+              loader, so it did not check the libraries.",
     example: "The program was linked with `-Wl,--dynamic-linker=/opt/tool/loader`.",
-    advice: "Record a run on a machine where it works (`compat record`), or judge it by hand.",
+    advice: "Record a run on a machine that can execute it (`compat record`), or check the libraries by hand.",
 };
 
 pub(super) const EMULATED: Entry = Entry {
@@ -63,13 +64,13 @@ pub(super) const EMULATED: Entry = Entry {
     topic: Topic::Start,
     shown: Shown::CheckAndTree,
     impacts: &[Undecided, Warning],
-    depends: "It is a warning if the handler is one of qemu's emulators, and undecided if it is another program.",
-    summary: "The program is for another machine, and the kernel has an emulator for it",
-    meaning: "A program is registered with the kernel (binfmt_misc) for files of this kind. Programs that qemu starts \
-              load as on their own machine, so their libraries are still checked. What another handler does is not \
-              known.",
-    example: "An aarch64 program runs on an x86_64 host by `qemu-aarch64-static`.",
-    advice: "Nothing, if emulation is intended. Otherwise use the build for this machine, which is much faster.",
+    depends: "It is a warning if the emulator is QEMU, and undecided if it is another program.",
+    summary: "The program is for another machine, and the kernel runs it in an emulator",
+    meaning: "The kernel passes files of this kind to a registered program (binfmt_misc). Under QEMU, programs load \
+              as on their own machine, so the libraries were checked. compat does not know how other emulators \
+              behave.",
+    example: "An aarch64 program runs on an x86_64 host with `qemu-aarch64-static`.",
+    advice: "If emulation is intended, do nothing. Otherwise use the build for this machine, which is much faster.",
 };
 
 pub(super) const MACHINE_UNCERTAIN: Entry = Entry {
@@ -78,8 +79,8 @@ pub(super) const MACHINE_UNCERTAIN: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[Undecided],
     depends: "",
-    summary: "It is not known whether the kernel runs programs of this kind",
-    meaning: "Programs with 32-bit addresses on x86-64 (x32) need a kernel that was built for them. The \
+    summary: "It could not be decided whether the kernel runs programs of this kind",
+    meaning: "Programs with 32-bit addresses on x86-64 (x32) need a kernel that was built with support for them. The \
               configuration of the host's kernel was not found.",
     example: "An x32 program is checked on a host that has neither `/boot/config-*` nor `/proc/config.gz`.",
     advice: "Check on a host whose kernel configuration can be read, or use the usual 64-bit build.",
@@ -91,10 +92,10 @@ pub(super) const NOT_EXECUTABLE: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart],
     depends: "",
-    summary: "The kernel refuses to execute the file for lack of permission",
-    meaning: "The file has no execute permission for the user in question, or its file system is mounted `noexec`. \
-              On this machine that user is you. In an image it is the user whom the configuration names.",
-    example: "An image has `/app/run.sh` with mode 0644. The container would stop with `permission denied`.",
+    summary: "The file has no execute permission, or its file system is mounted noexec",
+    meaning: "The kernel refuses to execute the file. On this machine, the permission is checked for you. In an \
+              image, it is checked for the user in the image's configuration.",
+    example: "An image contains `/app/run.sh` with mode 0644. The container would stop with `permission denied`.",
     advice: "Set the permission (`chmod +x FILE`), or mount the file system without `noexec`.",
 };
 
@@ -104,10 +105,10 @@ pub(super) const PACKED: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[Undecided],
     depends: "",
-    summary: "The program unpacks another program and runs that",
-    meaning: "Only the outer program was judged. It unpacks another one when it runs: UPX, PyInstaller's one-file \
-              mode, AppImage, staticx, Nuitka's one-file mode or an appended file system.",
-    example: "A tool was compressed with `upx`. Its libraries are named in the compressed part only.",
+    summary: "The program unpacks another program and runs it",
+    meaning: "Only the outer program was checked. It was made by UPX, PyInstaller (one-file mode), AppImage, staticx \
+              or Nuitka (one-file mode), or carries an appended file system. The program inside was not checked.",
+    example: "A tool was compressed with `upx`. The names of its libraries are in the compressed part.",
     advice: "Unpack it and check the result: `upx -d -o OUT FILE`, or `FILE --appimage-extract` for an AppImage. For \
              the others, record a run (`compat record`).",
 };
@@ -117,13 +118,13 @@ pub(super) const ISA_TOO_LOW: Entry = Entry {
     topic: Topic::Host,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Misbehaves],
-    depends: "It does not start if the loader or the program's own start code checks the level (`refused`). Otherwise it \
-              ends at the first instruction that the CPU lacks.",
-    summary: "The CPU is older than an object says it needs",
-    meaning: "The object carries a note with the level of x86-64 that it was built for, or the setting of Go's \
+    depends: "It does not start if the loader or the program's start code checks the level (`refused`). Otherwise it \
+              crashes at the first instruction that the CPU lacks.",
+    summary: "An object needs a newer CPU than the host has",
+    meaning: "The object contains a note with the x86-64 level that it was built for, or a setting of the Go \
               toolchain (`setting`). The CPU of the host has a lower level.",
     example: "A library was built with `-march=x86-64-v3 -Wl,-z,x86-64-v3`, and the CPU has x86-64-v2.",
-    advice: "Use a build for the lower level, or a newer machine. `--cpu` assumes another CPU.",
+    advice: "Use a build for the lower level, or a newer machine. To check for another CPU, use `--cpu`.",
 };
 
 pub(super) const CPU_UNKNOWN: Entry = Entry {
@@ -132,11 +133,11 @@ pub(super) const CPU_UNKNOWN: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[Undecided],
     depends: "",
-    summary: "It is not known whether the CPU has what an object was built for",
-    meaning: "A toolchain built the object for a CPU that can do more than every CPU of its machine must. Nothing is \
-              known of the CPU of this host.",
+    summary: "It could not be decided whether the CPU has the features that an object was built for",
+    meaning: "The object was built for CPU features that not every CPU of its architecture has. The features of the \
+              host's CPU are not known.",
     example: "A Go program was built with `GOARM64=v8.2`.",
-    advice: "Compare the setting in `wanted` with the CPU of the host, or build for the least CPU of the machine.",
+    advice: "Compare the setting in `wanted` with the CPU of the host, or build for the architecture's baseline.",
 };
 
 pub(super) const KERNEL_TOO_OLD: Entry = Entry {
@@ -144,13 +145,13 @@ pub(super) const KERNEL_TOO_OLD: Entry = Entry {
     topic: Topic::Host,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Warning],
-    depends: "It does not start if the start code of a static program checks the kernel (before glibc 2.36). Otherwise \
-              it is a warning (`ignored`).",
-    summary: "The kernel is older than an object says it needs",
-    meaning: "The object carries a note (`.note.ABI-tag`) with the oldest kernel that it was built for. The kernel of \
+    depends: "It does not start if it is a static program whose start code checks the kernel (glibc before 2.36). \
+              Otherwise it is a warning (`ignored`).",
+    summary: "An object needs a newer kernel than the host has",
+    meaning: "The object contains a note (`.note.ABI-tag`) with the oldest kernel that it supports. The kernel of \
               the host is older.",
     example: "A static program for Linux 3.2 prints `FATAL: kernel too old` on Linux 2.6.32.",
-    advice: "Use a newer kernel or an older build. `--kernel` assumes another kernel.",
+    advice: "Use a newer kernel or an older build. To check for another kernel, use `--kernel`.",
 };
 
 pub(super) const SEGMENTS_UNUSABLE: Entry = Entry {
@@ -159,14 +160,14 @@ pub(super) const SEGMENTS_UNUSABLE: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Misbehaves, Undecided],
     depends: "It does not start if the kernel or the loader refuses the segments (`refused`). It misbehaves if they \
-              are mapped and a signal ends the start. With `pageSize` it is undecided: it is so on hosts with pages of \
-              that size only.",
+              are mapped and a signal kills the program at its start. It is undecided if the finding has `pageSize`: \
+              then only hosts with pages of that size are affected.",
     summary: "The kernel or the loader cannot map the segments of an object",
-    meaning: "The program headers ask for a mapping that is not possible, for the given `reason`. Often the segments \
-              are aligned for smaller pages than the kernel has.",
-    example: "A library for aarch64 is aligned to 4 KiB, and the kernel of the host has pages of 64 KiB.",
-    advice: "Link again with `-z max-page-size=65536`. If the file is damaged, get it anew. `--page-size` says which \
-             pages the host has.",
+    meaning: "The program headers describe a mapping that is impossible. `reason` gives the cause. Often the \
+              segments are aligned for smaller pages than the kernel uses.",
+    example: "A library for aarch64 is aligned to 4 KiB, and the kernel of the host uses pages of 64 KiB.",
+    advice: "Link again with `-z max-page-size=65536`. If the file is damaged, replace it. If the page size of the \
+             host is not known, set it with `--page-size`.",
 };
 
 pub(super) const OBJECT_UNKNOWN: Entry = Entry {
@@ -175,11 +176,10 @@ pub(super) const OBJECT_UNKNOWN: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Undecided],
     depends: "",
-    summary: "The specification says something of an object that this compat does not know",
-    meaning: "A newer compat wrote a property of the object that this one cannot judge. That property may keep the \
-              object from being loaded.",
+    summary: "The specification describes an object with a property that this compat does not understand",
+    meaning: "A newer compat wrote the specification. The unknown property may keep the object from being loaded.",
     example: "A later version of the format adds a flag for an object.",
-    advice: "Check with a newer compat.",
+    advice: "Check with a newer version of compat.",
 };
 
 pub(super) const EFFORT_EXCEEDED: Entry = Entry {
@@ -188,9 +188,9 @@ pub(super) const EFFORT_EXCEEDED: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[Undecided],
     depends: "",
-    summary: "The start takes more work than any program is known to need, and was not followed to its end",
-    meaning: "The work for one application is limited, so that a hostile file cannot keep compat busy for ever. \
-              `effort` says what took too much: libraries, search, symbols or problems.",
+    summary: "The check stopped early, because the program takes more work than any known program",
+    meaning: "compat limits the work for one application, so that a hostile file cannot keep it busy forever. \
+              `effort` names the limit that was reached: libraries, search, symbols or problems.",
     example: "A crafted file needs 100,000 libraries.",
-    advice: "Look at the file. If it is a real program, please report it as a fault of compat.",
+    advice: "Inspect the file. If it is a real program, please report a bug in compat.",
 };

@@ -5,16 +5,16 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::loader::Reason;
 
-/// Values for the fields of a kind: each call of [`Samples::value`] fills them by these choices.
+/// Values for the fields of a kind. Each call of [`Samples::value`] fills the fields with these choices.
 #[derive(Clone, Copy)]
 struct Samples {
-    /// Every truth value.
+    /// The value of every boolean.
     truth: bool,
-    /// Fields that may be left out, and members of lists.
+    /// Whether optional fields and members of lists are present.
     is_full: bool,
     /// The text of every string.
     text: &'static str,
-    /// Which of several words or forms.
+    /// The index of one of several words or forms.
     choice: usize,
 }
 
@@ -31,7 +31,7 @@ impl Samples {
         all
     }
 
-    /// A value that the schema allows.
+    /// Returns a value that the schema allows.
     fn value(self, schema: &Value, root: &Value) -> Value {
         if let Some(place) = schema["$ref"].as_str() {
             let place = root.pointer(&place[1..]).expect("the schema has what it refers to");
@@ -75,7 +75,7 @@ impl Samples {
     }
 }
 
-/// Examples of each kind by the name that a report has for it, from the schema of the type.
+/// Returns examples of each kind by the name in a report, made from the schema of the type.
 fn samples<T: JsonSchema + serde::de::DeserializeOwned>() -> BTreeMap<String, Vec<T>> {
     let root = schemars::schema_for!(T).to_value();
     let mut found = BTreeMap::new();
@@ -114,7 +114,7 @@ fn an_entry_has_the_impacts_that_its_problem_can_have() {
     for (name, found) in samples::<Problem>() {
         let mut impacts: BTreeSet<Impact> = found.iter().map(|problem| problem.effect().into()).collect();
         if name == "script-not-followed" {
-            // Of an image that runs nothing else.
+            // For an image that runs nothing else.
             impacts.insert(Impact::Undecided);
         }
         let stated: Vec<Impact> = impacts.into_iter().rev().collect();
@@ -133,7 +133,7 @@ fn what_several_impacts_depend_on_is_said() {
 
 #[test]
 fn only_problems_are_shown_by_tree() {
-    // These arise from images and documents, which tree does not take.
+    // These arise from images and specifications, which tree does not accept.
     let of_images = ["host-library-missing", "interpreted", "object-unknown"];
     for name in samples::<Problem>().keys() {
         let shown = if of_images.contains(&&name[..]) { Shown::Check } else { Shown::CheckAndTree };

@@ -1,4 +1,4 @@
-//! The same of what documents say of images: loaders, caches, small files, what a runtime brings.
+//! The same for specifications of images: loaders, caches, small files, and libraries that a runtime mounts.
 
 use base64::Engine as _;
 
@@ -8,7 +8,7 @@ use crate::elf::{Class, Machine};
 use crate::host::DynamicLoader;
 use crate::spec::{self, CacheLine, Flavour, HostLibrary, Image, Object, Requirement, Specification};
 
-/// The path by which programs of this machine name their loader.
+/// Returns the path of the loader in programs of this machine.
 fn loader_path() -> String {
     let usual = DynamicLoader::usual_path(Machine::X86_64, Class::Elf64, false);
     usual.expect("this machine has a usual loader").to_owned()
@@ -30,7 +30,7 @@ fn loader(change: impl FnOnce(&mut spec::DynamicLoader)) -> spec::DynamicLoader 
     loader
 }
 
-/// The document of an image that has the program `app`, its loader and what the test says.
+/// Returns the specification of an image with the program `app`, its loader and the test's additions.
 fn image(objects: Vec<Object>, change: impl FnOnce(&mut Image)) -> Specification {
     let platform = "linux/amd64".to_owned();
     let mut image = Image { platform, loaders: vec![loader(|_| ())], ..Image::default() };
@@ -40,7 +40,7 @@ fn image(objects: Vec<Object>, change: impl FnOnce(&mut Image)) -> Specification
     Specification { image: Some(image), ..document(objects) }
 }
 
-/// Programs, each of which needs all of these libraries.
+/// Returns programs that all need these libraries.
 fn programs(count: usize, needed: &[String]) -> Vec<Object> {
     let path = |number| if number == 0 { "app".to_owned() } else { format!("app{number}") };
     let one = |number| Object { path: path(number), ..program(|program| program.needed = needed.to_vec()) };
@@ -131,7 +131,7 @@ fn thousands_of_libraries_that_a_runtime_should_bring_are_looked_for_so_far() {
 
 #[test]
 fn a_library_by_a_path_is_not_one_that_the_host_brings() {
-    // The host has it, the image has its loader elsewhere.
+    // The host has it, but the image's loader has another path.
     let path = format!("../..{}", loader_path());
     let brought = HostLibrary {
         name: path.clone(),

@@ -1,6 +1,5 @@
-//! Documents of up to 4 MB that would take the square of their size in time or memory. Each test takes
-//! minutes, or all memory, where the bound that it is about is missing. Optimised, each check takes up to
-//! about a second.
+//! Documents of up to 4 MB that would take time or memory quadratic in their size. Without the tested limit, each
+//! test takes minutes or all memory. In an optimised build, each check takes up to about a second.
 
 mod image;
 
@@ -16,14 +15,15 @@ use crate::spec::{
     Specification, Symbols, ThreadLocal, VersionNeed,
 };
 
-/// How long anything here may take, even unoptimised on a busy machine: optimised it is about a second.
+/// The maximum duration of a check, in an unoptimised build on a busy machine. An optimised build takes about a
+/// second.
 const SOON: Duration = Duration::from_secs(120);
 
 fn object(path: &str) -> Object {
     Object::new(path, ObjectKind::Library, &Machine::X86_64.to_string(), 64)
 }
 
-/// A program at the path `app` that needs what the test says.
+/// Returns a program at the path `app` with the test's needs.
 fn program(change: impl FnOnce(&mut Object)) -> Object {
     let usual = DynamicLoader::usual_path(Machine::X86_64, Class::Elf64, false);
     let interpreter = usual.map(str::to_owned);
@@ -45,7 +45,7 @@ fn report(specification: &Specification) -> Report {
     report
 }
 
-/// What took too much, where the report says so; and what it says is not "compatible".
+/// Returns the effort limit that a report names, if any. Asserts that the verdict is not compatible.
 fn exceeded(report: &Report) -> Option<Effort> {
     let mut efforts = report.findings.iter().filter_map(|finding| match &finding.matter {
         Matter::Problem(Problem::EffortExceeded { effort }) => Some(*effort),
@@ -94,7 +94,7 @@ fn a_chain_of_thousands_of_libraries_ends_where_no_program_has_more() {
         program.runpath = Some("$ORIGIN/lib".to_owned());
     }));
     let report = report(&document(objects));
-    // Nothing is said of symbols or libraries that were not come to.
+    // Symbols and libraries that were not reached are not reported.
     assert_eq!((report.verdict, report.findings.len()), (Verdict::Undecided, 1));
     assert_eq!(exceeded(&report), Some(Effort::Libraries));
 }
@@ -118,7 +118,7 @@ fn libraries_that_all_want_symbols_of_each_other_are_asked_so_far() {
     }));
     let report = report(&document(objects));
     assert_eq!(exceeded(&report), Some(Effort::Symbols));
-    // Of an object that was asked of everybody, what is missing is told: it is certain.
+    // The missing symbols of an object that was looked up completely are reported, because they are certain.
     assert_eq!(report.verdict, Verdict::Incompatible);
 }
 
@@ -131,7 +131,7 @@ fn a_run_path_of_thousands_of_directories_is_searched_so_far_and_no_further() {
                 program.needed = names(wanted);
                 program.runpath = Some(list.join(":"));
             })]));
-            // Looking one name up takes little where nothing is there, however many directories there are.
+            // The lookup of one name is cheap in empty directories, for any number of directories.
             let too_many = wanted == 1000;
             assert_eq!(exceeded(&report).is_some(), too_many, "{count} {wanted}");
         }
@@ -199,7 +199,7 @@ fn symbols_share_the_text_of_their_library_and_version() {
         })
     };
     assert_eq!(report(&document(vec![library.clone(), user(names(20_000))])).findings, []);
-    // Each that is missing would be told with the version.
+    // Each missing symbol would be reported with the version.
     let missing = names(20_000).into_iter().map(|name| name + "x").collect();
     assert_eq!(exceeded(&report(&document(vec![library, user(missing)]))), Some(Effort::Problems));
 }
@@ -217,7 +217,7 @@ fn thousands_of_libraries_and_versions_are_found_by_their_names() {
         });
         program.wants.push(LibraryNeed { library: "libc.so.6".to_owned(), versions: versions.collect() });
     });
-    // The versions of libc, the libraries that are not there, and their symbols.
+    // The versions of libc, the missing libraries, and their symbols.
     let report = report(&document(vec![program]));
     let counts = |finding: &&crate::check::Finding| {
         matches!(finding.matter, Matter::Remark(Remark::FindingsLeftOut { count: 55_000 }))

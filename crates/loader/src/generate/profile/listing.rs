@@ -1,4 +1,4 @@
-//! What else is in the directories of a profile: names alone, so that what is missing there is known to be.
+//! The other names in the directories of a profile, so that a missing file is known to be missing.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -6,12 +6,12 @@ use super::Recorder;
 use crate::host::{Profile, is_core_library};
 use compat_sys::raw;
 
-/// The most names that are listed of one directory; a larger one is not listed, so that nothing is known to
-/// be missing in it.
+/// The maximum number of names that are listed for one directory. A larger directory is not listed, so no file is
+/// known to be missing in it.
 const MOST_NAMES: usize = 1 << 16;
 
 impl Recorder<'_> {
-    /// Lists the directories, and those above them: of these nothing is recorded but which names they have.
+    /// Lists the directories and their parents. For the parents, only the names are recorded.
     pub(super) fn add_listings(&mut self) {
         let passed = std::mem::take(&mut self.passed);
         self.profile.directories.extend(passed.into_iter().filter(|path| !path.is_empty()));
@@ -35,8 +35,8 @@ impl Recorder<'_> {
         self.profile.unrecorded = Some(unrecorded);
     }
 
-    /// The names of a directory that are recorded nowhere; of a minimal profile those that a reader asks
-    /// for. `None` where nobody can list it.
+    /// Returns the names in a directory that are not recorded elsewhere. For a minimal profile, only names that
+    /// readers look up. Returns `None` if the directory cannot be listed.
     fn unrecorded_names(&self, directory: &str, recorded: &HashSet<&str>) -> Option<Vec<String>> {
         let root = self.files.root();
         let names = root.listing(&raw::path(directory)).filter(|names| names.len() <= MOST_NAMES)?;
@@ -46,7 +46,7 @@ impl Recorder<'_> {
             if recorded.contains(path.as_str()) {
                 return false;
             }
-            // A link that leads nowhere is as good as no file.
+            // A dangling link counts as a missing file.
             let metadata = root.metadata(&raw::path(&path));
             let is_wanted =
                 || metadata.as_ref().is_ok_and(std::fs::Metadata::is_dir) || is_core_library(name);
@@ -57,13 +57,13 @@ impl Recorder<'_> {
     }
 }
 
-/// The directories above a path, the root directory first.
+/// Returns the directories above a path, the root directory first.
 fn above(path: &str) -> Vec<String> {
     let above = path.match_indices('/').map(|(at, _)| path[..at.max(1)].to_owned());
     above.filter(|above| above != path).collect()
 }
 
-/// Every path that a profile records, and the directories above them.
+/// Returns every path that a profile records, and the directories above them.
 fn recorded(profile: &Profile) -> HashSet<&str> {
     let objects = profile.libraries.iter().chain(&profile.programs).map(|object| object.path.as_str());
     let scripts = profile.scripts.iter().map(|script| script.path.as_str());

@@ -1,5 +1,5 @@
-//! What installed programs and libraries name by themselves: directories in a RUNPATH or RPATH, libraries by
-//! their paths, interpreters.
+//! The paths that installed programs and libraries name: directories in a RUNPATH or RPATH, libraries by path, and
+//! interpreters.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,7 +10,7 @@ use crate::loader::search_directories;
 use crate::spec::Object;
 use compat_sys::raw;
 
-/// Where programs and libraries are installed besides the directories that are recorded as a whole.
+/// Directories of installed programs and libraries, in addition to those that are recorded completely.
 const TREES: [&str; 7] = [
     "/usr/libexec",
     "/usr/lib",
@@ -20,15 +20,16 @@ const TREES: [&str; 7] = [
     "/usr/local/libexec",
     "/opt",
 ];
-/// How many directories and files are looked at, how deep they lie, and how many directories and libraries are
-/// recorded in addition: installed systems have fewer. What is left out is not recorded, so that it is undecided.
+/// The limits on the directories and files that are read, on their depth, and on the additional directories and
+/// libraries that are recorded. Installed systems stay below them. Files beyond the limits are not recorded, so
+/// checks that need them are undecided.
 const MOST_LOOKED_AT: usize = 50_000;
 const MOST_FILES: usize = 100_000;
 const DEEPEST: usize = 12;
 const MOST_DIRECTORIES: usize = 1024;
 const MOST_LIBRARIES: usize = 16_384;
 
-/// What objects name.
+/// The paths that objects name.
 #[derive(Default)]
 struct Named {
     directories: BTreeSet<String>,
@@ -36,7 +37,7 @@ struct Named {
     interpreters: BTreeMap<String, (Machine, Class)>,
 }
 
-/// What one object says of others.
+/// The paths and names of other files in one object.
 struct Says<'a> {
     path: &'a str,
     lists: Vec<&'a str>,
@@ -45,7 +46,7 @@ struct Says<'a> {
 }
 
 impl Recorder<'_> {
-    /// Records what is named by what is installed; for a minimal profile nothing.
+    /// Records the files that installed programs and libraries name. A minimal profile records none of them.
     pub(super) fn add_run_paths(&mut self) {
         if self.options.minimal {
             return;
@@ -71,7 +72,7 @@ impl Recorder<'_> {
             }
             known.directories.append(&mut named.directories);
             known.paths.append(&mut named.paths);
-            // Libraries that were found there may name further ones.
+            // The libraries in these directories can name further directories.
             if self.profile.libraries.len() == before {
                 break;
             }
@@ -79,7 +80,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// Adds what the recorded programs, and the libraries from number `first` on, name.
+    /// Adds the paths that the recorded programs name, and the libraries from index `first`.
     fn find_in_recorded(&self, first: usize, named: &mut Named) {
         let programs = self.profile.programs.iter().filter(|_| first == 0);
         for object in self.profile.libraries[first..].iter().chain(programs) {
@@ -87,7 +88,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// Adds what the programs and libraries below the usual directories name.
+    /// Adds the paths that programs and libraries below the usual directories name.
     fn find_in_trees(&self, named: &mut Named) {
         let root = self.files.root();
         let mut waiting: VecDeque<(String, usize)> =
@@ -117,7 +118,7 @@ impl Recorder<'_> {
         name.contains(".so") || self.files.root().is_executable(&raw::path(path))
     }
 
-    /// Adds what the object at a path names.
+    /// Adds the paths that the object at a path names.
     fn find_in_file(&self, path: &str, named: &mut Named) {
         let object = self.files.root().object(&raw::path(path)).ok();
         let Some(object) = object.and_then(|(data, _)| elf::Object::parse(data).ok()) else { return };
@@ -150,7 +151,7 @@ impl Recorder<'_> {
         named.interpreters.extend(interpreter);
     }
 
-    /// The paths of a list, its tokens replaced as each loader of the host does.
+    /// Returns the paths of a list, with tokens replaced as by each loader of the host.
     fn expanded(&self, list: &str, object: &str) -> BTreeSet<String> {
         let origin = object.rsplit_once('/').map_or("", |(origin, _)| origin);
         let machine = self.profile.platform().machine;
@@ -159,7 +160,7 @@ impl Recorder<'_> {
     }
 }
 
-/// What a recorded object says of others.
+/// Returns the paths and names of other files in a recorded object.
 fn says(object: &Object) -> Says<'_> {
     let class = Class::from_bits(object.class).unwrap_or(Class::Elf64);
     let machine = Machine::from_name(&object.machine);

@@ -1,4 +1,4 @@
-//! Recorded paths on this machine, with the scope laid over it.
+//! Recorded paths on this machine, with the scope on top.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,15 +10,15 @@ use crate::script::parse_script;
 use compat_sys::raw;
 use compat_trace::Runs;
 
-/// This machine as it is seen from the scope.
+/// This machine as seen from the scope.
 struct Bare<'a> {
     files: ScopeFiles<'a>,
-    /// Paths of objects and scripts of the scope by where they lie, links followed.
+    /// The scope's paths of objects and scripts, by their real paths.
     scope: HashMap<String, String>,
 }
 
 impl Bare<'_> {
-    /// Opens what the scope has at a path, and else what this machine has.
+    /// Opens the file at a path in the scope, or else on this machine.
     fn open(&self, path: &str) -> Result<Opened, OpenError> {
         self.files.open(&self.place(path)).or_else(|_| self.files.open(path))
     }
@@ -30,7 +30,7 @@ impl Ground for Bare<'_> {
     }
 
     fn content(&self, path: &str) -> RecordedContent {
-        // What there is may be thousands of files, none of which is a start.
+        // There can be thousands of files, and none of them is a start.
         self.files.memory().begin();
         match self.open(path) {
             Ok(opened) => RecordedContent::Object(Arc::clone(&opened.facts)),
@@ -60,7 +60,7 @@ impl Ground for Bare<'_> {
     }
 }
 
-/// Finds what runs loaded on this machine, for an application whose scope lies in `directory`.
+/// Finds the programs and libraries of runs on this machine, for an application with its scope in `directory`.
 pub(in crate::generate) fn find_bare(
     runs: &Runs,
     application: &Application,

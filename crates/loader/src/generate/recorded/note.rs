@@ -1,4 +1,4 @@
-//! What the user should know of recorded runs, and of what they loaded.
+//! Notes for the user about recorded runs and the files that they loaded.
 
 use std::collections::HashSet;
 
@@ -8,27 +8,29 @@ use crate::spec::RecordedLibrary;
 use compat_trace::Runs;
 
 impl Found {
-    /// What is to be told when the specification is made.
+    /// Returns the notes that are printed when the specification is made.
     pub fn notes(&self, runs: Option<&Runs>) -> Vec<String> {
         let hosts = runs.map(|runs| runs.hosts.iter().cloned().collect::<Vec<_>>().join(", "));
         let mut notes = self.gone(&hosts.unwrap_or_default());
         notes.extend(self.hiding.iter().map(|program| {
             format!(
-                "{program} is linked statically, or is a dynamic loader that was executed by itself: how it \
-                 searches for what it loaded, and for which program, is not told, and a check is undecided"
+                "{program} is linked statically or is a dynamic loader that was executed directly: its search path \
+                 is not known, so a check will be undecided"
             )
         }));
         notes.extend(self.run_directories.iter().map(|(directory, (program, library))| {
             format!(
-                "{program} found {library} in {directory} in a recorded run, which is in no search path that is known: as \
-                 far as the recording tells it was in LD_LIBRARY_PATH, and a check that does not have it there is \
-                 undecided. Where the application's start sets it, say so by --library-path {directory}"
+                "{program} found {library} in {directory} in a recorded run, but {directory} is not in a known \
+                 search path: it was probably in LD_LIBRARY_PATH, and a check without it is undecided. If the start \
+                 of the application sets LD_LIBRARY_PATH, pass --library-path {directory}"
             )
         }));
         let mut known = HashSet::new();
         for (program, load) in &self.loads {
             for message in load.problems.iter().filter_map(Problem::loader_message) {
-                let note = format!("what {program} loaded in a recorded run would not load here: {message}");
+                let note = format!(
+                    "a library that {program} loaded in a recorded run would not load here: {message}"
+                );
                 if known.insert(note.clone()) {
                     notes.push(note);
                 }
@@ -37,7 +39,7 @@ impl Found {
         notes
     }
 
-    /// What is not there any more.
+    /// Returns notes about programs and libraries that no longer exist.
     fn gone(&self, hosts: &str) -> Vec<String> {
         let programs = &self.recorded.programs;
         let libraries = programs.iter().flat_map(|program| &program.libraries);
@@ -51,18 +53,18 @@ impl Found {
             .map(|library: &RecordedLibrary| &*library.path)
             .collect();
         let gone = list(&gone).map(|list| {
-            format!("the runs on {hosts} loaded {list}, which is not here: a check cannot look into it")
+            format!("the runs on {hosts} loaded {list}, which cannot be found: a check cannot inspect it")
         });
         let of_unknown = list(&of_unknown).map(|list| {
             format!(
-                "the recording does not tell which program loaded {list} on {hosts}: a check is undecided"
+                "the recording does not show which program loaded {list} on {hosts}: a check will be undecided"
             )
         });
         gone.into_iter().chain(of_unknown).collect()
     }
 }
 
-/// The first of some paths, and how many more there are; nothing where there is none.
+/// Returns the first path and the number of the others, or `None` if there are no paths.
 fn list(paths: &[&str]) -> Option<String> {
     match paths {
         [] => None,

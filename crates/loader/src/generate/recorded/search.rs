@@ -1,9 +1,10 @@
-//! Where the loader of a run searched, as its lookups show.
+//! The directories that the loader of a run searched, according to its lookups.
 //!
-//! In each directory that it searches, glibc looks for its sub-directories for the CPU, and misses the libraries that
-//! lie elsewhere (`open_path` in `elf/dl-load.c`); musl only misses them (`path_open` in `ldso/dynlink.c`). A directory
-//! that is searched although no object, default or option names it was in the run's `LD_LIBRARY_PATH`: what
-//! was opened there was asked for by its name, and its path alone would be no proof that it is found again.
+//! In each directory of its search path, glibc looks for its subdirectories for the CPU, and for libraries that
+//! are in other directories (`open_path` in `elf/dl-load.c`). musl looks only for the libraries (`path_open` in
+//! `ldso/dynlink.c`). If a directory is searched although no object, default or option names it, it was in the
+//! run's `LD_LIBRARY_PATH`. A library that was opened there was needed by name, so its path does not prove that it
+//! would be found again.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -12,22 +13,21 @@ use super::{Ground, RecordedContent, file_name, is_loadable};
 use crate::loader::{Environment, Facts};
 use compat_trace::{HWCAPS, Opener};
 
-/// The separators of `LD_LIBRARY_PATH`, and what begins a token in it: no directory whose path has one can be named
-/// there.
+/// The separators of `LD_LIBRARY_PATH`, and the first character of a token. A directory whose path contains one of
+/// them cannot be listed there.
 const NOT_IN_LIST: [char; 3] = [':', ';', '$'];
 
-/// The directories of a run's `LD_LIBRARY_PATH` in which a program's libraries lie, as far as they are known by nothing
-/// else.
+/// The directories of a program's libraries that are known only from the run's `LD_LIBRARY_PATH`.
 #[derive(Default)]
 pub(super) struct RunDirectories {
-    /// As they were recorded.
+    /// The recorded paths.
     recorded: BTreeSet<String>,
-    /// As the ground's files know them, and as `--library-path` names them, in the order of the opening.
+    /// The paths in the ground's files, and the paths for `--library-path`, in the order of opening.
     places: Vec<(String, String)>,
 }
 
 impl RunDirectories {
-    /// Those of a program.
+    /// Returns the directories of a program.
     pub(super) fn of(
         opener: &Opener,
         program: &Facts,
@@ -60,18 +60,18 @@ impl RunDirectories {
         self.places.is_empty()
     }
 
-    /// Whether a recorded library lies in one of them.
+    /// Returns whether a recorded library is in one of them.
     pub(super) fn hold(&self, path: &str) -> bool {
         self.recorded.contains(directory_of(path))
     }
 
-    /// How `--library-path` names the directory of them in which an object lies.
+    /// Returns the path for `--library-path` of the directory that contains an object.
     pub(super) fn option(&self, place: &str) -> Option<&str> {
         let directory = directory_of(place);
         self.places.iter().find(|(known, _)| known == directory).map(|(_, option)| option.as_str())
     }
 
-    /// The environment of the run: they come after what is known.
+    /// Returns the environment of the run, with these directories after the known ones.
     pub(super) fn environment(&self, environment: &Environment) -> Environment {
         let known = environment.library_path.iter().filter(|list| !list.is_empty());
         let places = self.places.iter().map(|(place, _)| place);
@@ -101,15 +101,15 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// What is known of a program's search.
+/// The known facts about a program's search.
 struct Search<'a> {
-    /// Directories that its loader searched for the program itself, before what other objects name.
+    /// Directories that its loader searched for the program, before those that other objects name.
     of_program: HashSet<&'a str>,
-    /// Directories that it searched for any object.
+    /// Directories that its loader searched for any object.
     searched: HashSet<&'a str>,
-    /// Names that were missed somewhere, where these do not tell of a search for certain: of musl.
+    /// Names of failed lookups with musl, which do not prove a search.
     missed: HashSet<&'a str>,
-    /// The lookups do not tell every search.
+    /// Whether the lookups do not show every search.
     is_silent: bool,
     /// Directories that the program, the loader and the options name.
     known: HashSet<String>,
@@ -155,19 +155,20 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether a library lies, or may lie, in a directory of the run's `LD_LIBRARY_PATH` that is known by nothing else.
+    /// Returns whether a library is, or may be, in a directory that is known only from the run's
+    /// `LD_LIBRARY_PATH`.
     fn is_of_run(&self, path: &str, facts: Option<&Facts>, ground: &dyn Ground) -> bool {
         let directory = directory_of(path);
         let files = ground.files();
         let reals = [files.real_path(directory), files.real_path(directory_of(&ground.place(path)))];
         let is_in = |known: &HashSet<String>| reals.iter().any(|real| known.contains(real));
-        let is_told = self.of_program.contains(directory) || self.may_be_name(path, facts, ground);
+        let is_shown = self.of_program.contains(directory) || self.may_be_name(path, facts, ground);
         let is_searched = || self.searched.contains(directory) && !is_in(&self.known_by_others);
-        (is_told || is_searched()) && !is_in(&self.known)
+        (is_shown || is_searched()) && !is_in(&self.known)
     }
 
-    /// Whether a library that has the name by which it would be asked for may have been searched for, and nothing tells
-    /// that it was not. What lies in the scope is where it was.
+    /// Returns whether a library whose file name is its soname may have been searched for, because nothing shows
+    /// the opposite. A library in the scope is excluded, because its path stays the same.
     fn may_be_name(&self, path: &str, facts: Option<&Facts>, ground: &dyn Ground) -> bool {
         let name = file_name(path);
         facts.is_some_and(|facts| facts.soname.as_deref() == Some(name))
@@ -175,12 +176,12 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The names that an object needs.
+/// Returns the names that an object needs.
 fn needs(facts: &Facts) -> HashSet<&str> {
     facts.needed.iter().map(|need| need.name.as_str()).collect()
 }
 
-/// The directories of an object's RPATH and RUNPATH.
+/// Returns the directories of an object's RPATH and RUNPATH.
 fn directories(path: &str, facts: &Facts) -> Vec<String> {
     let (origin, _) = path.rsplit_once('/').unwrap_or_default();
     let lists = [&facts.rpath, &facts.runpath].into_iter().flatten();
@@ -188,7 +189,7 @@ fn directories(path: &str, facts: &Facts) -> Vec<String> {
     directories.map(|directory| directory.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)).collect()
 }
 
-/// The directory that a search names where it leads to a path: the one above glibc's sub-directories for the CPU.
+/// Returns the search directory that leads to a path: the directory above glibc's subdirectories for the CPU.
 fn directory_of(path: &str) -> &str {
     let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
     let above = directory.rsplit_once('/').and_then(|(above, _)| above.strip_suffix(HWCAPS));
