@@ -154,7 +154,7 @@ fn refused(workspace: &Workspace) {
         ("#!/usr/bin/env sh\r\n", r#"ep.sh has Windows line endings: env looks for "sh\r""#),
         ("exec /app\n", "Exec format error: it has neither an ELF header nor a #! line"),
         ("", "Exec format error: it has neither an ELF header nor a #! line"),
-        ("\u{feff}#!/bin/sh\n", "a byte order mark stands in front of its #!"),
+        ("\u{feff}#!/bin/sh\n", "a byte order mark precedes its #!"),
         ("#!/usr/bin/env -i sh\n", "env: invalid option -- ' '"),
         ("#!/usr/bin/env A=1\n", "env starts the script itself again"),
     ] {

@@ -60,9 +60,9 @@ mod tests {
             let message = read_specification(&file, &StandardInput::default()).unwrap_err().message;
             message.replace(&directory.path().display().to_string(), "")
         };
-        insta::assert_snapshot!(refused("[]"), @"/compat.json cannot be pushed: not a compatibility specification: it is no JSON object");
+        insta::assert_snapshot!(refused("[]"), @"/compat.json cannot be pushed: not a compatibility specification: it is not a JSON object");
         insta::assert_snapshot!(refused("{}"), @"/compat.json cannot be pushed: not a compatibility specification: its version is null, not MAJOR.MINOR.PATCH");
-        insta::assert_snapshot!(refused(r#"{"version":"2.0.0"}"#), @"/compat.json cannot be pushed: the specification has version 2.0.0, and this program reads up to version 1");
+        insta::assert_snapshot!(refused(r#"{"version":"2.0.0"}"#), @"/compat.json cannot be pushed: the specification has version 2.0.0, but this compat reads only versions up to 1");
         std::fs::write(&file, r#"{"version":"0.0.1","attributes":{}}"#).unwrap();
         assert!(read_specification(&file, &StandardInput::default()).is_ok());
     }

@@ -1,13 +1,12 @@
-//! The bytes of files that others may change while they are looked at.
+//! Reads files that other users may change at the same time.
 //!
-//! A file that only root can write is mapped: its pages are read as they are needed. Of every other file the
-//! parts that are needed are copied into memory once. Its owner may truncate or rewrite it meanwhile, which
-//! gives an error or a mixture of old and new bytes, but never a signal, and no byte that changes after
-//! it was looked at.
+//! A file that only root can write is mapped, and its pages are read on demand. For any other file, the needed
+//! parts are copied into memory once. Its owner may truncate or rewrite it meanwhile. The result is then an
+//! error or a mixture of old and new bytes, but never a signal, and no byte changes after it was examined.
 //!
-//! Of an object the parts are those that the loader reads, a fifth of the file as a rule. What they are is
-//! told by what has been copied so far: the headers lead to the dynamic section, that to the tables
-//! ([`elf::outline`]), and in the end [`elf::ranges`] must lead nowhere that has not been copied.
+//! For an object, the needed parts are those that the loader reads, usually a fifth of the file. They are found
+//! step by step: the headers lead to the dynamic section, which leads to the tables ([`elf::outline`]). The
+//! copy is complete if [`elf::ranges`] leads to copied parts only.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -19,22 +18,22 @@ use bytes::Bytes;
 use crate::elf;
 use crate::script;
 
-/// The most that is copied of one file.
+/// The most bytes that are copied of one file.
 pub const MOST_COPIED: u64 = 256 << 20;
-/// The longest file that parts are copied of.
+/// The longest file of which parts are copied.
 const LONGEST: u64 = 64 << 30;
 /// A file up to this length is copied as a whole.
 const SMALL: u64 = 128 << 10;
-/// How much is copied at once at the least.
+/// The smallest number of bytes that are copied at once.
 const BLOCK: usize = 16 << 10;
-/// How often the parts may lead to others. Objects as linkers make them take four rounds.
+/// The most times that parts may lead to other parts. Objects of common linkers take four rounds.
 const ROUNDS: usize = 16;
-/// How much is read of a file that turns out to be a script or no object.
+/// The number of bytes that are read of a script or of a file that is not an object.
 const HEAD: u64 = 4096;
 
-/// Local file systems, by `f_type` of statfs(2): on these nobody but who may write a file changes what is in
-/// it. On the others (FUSE, NFS and other network file systems, what a hypervisor shares) whoever serves
-/// it does.
+/// Local file systems, by `f_type` of statfs(2). Only users with write permission can change their files. On
+/// other file systems (FUSE, NFS and other network file systems, shares of a hypervisor), the server can also
+/// change files.
 const LOCAL: [rustix::fs::FsWord; 13] = [
     0xef53,      // ext2, ext3, ext4
     0x5846_5342, // XFS
@@ -51,12 +50,12 @@ const LOCAL: [rustix::fs::FsWord; 13] = [
     0x9660,      // ISO 9660
 ];
 
-/// The content of an object's file as [`elf::Object::parse`] reads it. `name` is the file's: loaders and C
-/// libraries are there as a whole. Of what is no object there is the beginning.
+/// Returns the content of an object's file for [`elf::Object::parse`]. `name` is the name of the file: loaders
+/// and C libraries are read as a whole. If it is not an object, the result is its beginning.
 ///
 /// # Errors
 ///
-/// If it cannot be read, or more of it would have to be copied than [`MOST_COPIED`].
+/// If it cannot be read, or if more than [`MOST_COPIED`] bytes would have to be copied.
 pub fn object(file: &File, name: &[u8]) -> io::Result<Bytes> {
     let metadata = file.metadata()?;
     if only_root_changes(file, &metadata) {
@@ -73,11 +72,11 @@ pub fn object(file: &File, name: &[u8]) -> io::Result<Bytes> {
     copy(file, metadata.len())
 }
 
-/// The content of a file as a whole; of a script its beginning.
+/// Returns the whole content of a file, or the beginning of a script.
 ///
 /// # Errors
 ///
-/// If it cannot be read, or has to be copied and is longer than [`MOST_COPIED`].
+/// If it cannot be read, or if it has to be copied and is longer than [`MOST_COPIED`].
 pub fn whole(file: &File) -> io::Result<Bytes> {
     let metadata = file.metadata()?;
     if only_root_changes(file, &metadata) {
@@ -96,8 +95,8 @@ pub fn whole(file: &File) -> io::Result<Bytes> {
     copy(file, metadata.len())
 }
 
-/// Whether nobody but root can change the file. With the group's write bit clear no ACL lets anybody
-/// write either: that bit is the ACL's mask then.
+/// Whether only root can change the file. If the group's write bit is clear, no ACL grants write permission
+/// either: that bit is the ACL's mask.
 fn only_root_changes(file: &File, metadata: &Metadata) -> bool {
     let is_roots = metadata.is_file() && metadata.uid() == 0 && metadata.mode() & 0o022 == 0;
     is_roots && rustix::fs::fstatfs(file).is_ok_and(|system| LOCAL.contains(&system.f_type))
@@ -105,7 +104,7 @@ fn only_root_changes(file: &File, metadata: &Metadata) -> bool {
 
 fn too_large(length: u64) -> io::Error {
     io::Error::other(format!(
-        "others than root can change it, and of such a file no more than {} MiB are read; it has {length} bytes",
+        "it has {length} bytes, and at most {} MiB are read of a file that users other than root can change",
         MOST_COPIED >> 20
     ))
 }
@@ -117,7 +116,7 @@ fn copy(file: &File, length: u64) -> io::Result<Bytes> {
 /// Reads all of `bytes`.
 fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     file.read_exact_at(bytes, offset).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => io::Error::other("it became shorter while it was read"),
+        io::ErrorKind::UnexpectedEof => io::Error::other("it was truncated while it was read"),
         _ => error,
     })
 }
@@ -150,7 +149,7 @@ fn copy_object(file: &File, length: u64, name: &[u8]) -> io::Result<Bytes> {
     Ok(bytes)
 }
 
-/// Which blocks of a file have been copied.
+/// The blocks of a file that have been copied.
 struct Parts<'a> {
     file: &'a File,
     there: Vec<bool>,
@@ -167,7 +166,7 @@ impl Parts<'_> {
         ranges.iter().all(|range| self.there[Self::blocks(range)].iter().all(|there| *there))
     }
 
-    /// Copies what is missing of these ranges; says whether anything was.
+    /// Copies the missing parts of these ranges. Returns whether any part was missing.
     fn add(&mut self, bytes: &mut [u8], ranges: &[Range<usize>]) -> io::Result<bool> {
         let mut added = false;
         for range in ranges {
@@ -187,7 +186,7 @@ impl Parts<'_> {
         Ok(added)
     }
 
-    /// Copies what is there already from an earlier copy.
+    /// Takes over the blocks of an earlier copy.
     fn take_over(&self, bytes: &mut [u8], earlier: &[u8]) {
         for (block, _) in self.there.iter().enumerate().filter(|(_, there)| **there) {
             let place = block * BLOCK..((block + 1) * BLOCK).min(self.length);

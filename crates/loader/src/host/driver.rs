@@ -1,8 +1,8 @@
-//! What a host's drivers offer, from the files of the drivers themselves.
+//! The drivers of a host, from the files of the drivers themselves.
 //!
 //! Sources: `/proc/driver/nvidia` and `/sys/module/nvidia` of NVIDIA's kernel module, the names of its
-//! user-space libraries (`libcuda.so.<version>`), and the table of driver branches in the release notes
-//! of NVIDIA's CUDA Toolkit.
+//! user-space libraries (`libcuda.so.<version>`), and the table of driver branches in the release notes of
+//! NVIDIA's CUDA Toolkit.
 
 use std::path::Path;
 
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::Root;
 
-/// What a host's drivers offer.
+/// The drivers and devices of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Drivers {
     /// NVIDIA's driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvidia: Option<NvidiaDriver>,
-    /// Device nodes of accelerators and fast networks, by their paths.
+    /// Device nodes of accelerators and fast networks, by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<String>,
-    /// The kernel modules that are loaded.
+    /// The loaded kernel modules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<String>,
 }
@@ -32,7 +32,7 @@ pub struct Drivers {
 pub struct NvidiaDriver {
     /// Its version, such as 535.104.05.
     pub version: String,
-    /// The newest CUDA that it runs, such as 12.2; absent for a driver older than CUDA 8.
+    /// The newest CUDA version that it supports, such as 12.2. Absent for a driver older than CUDA 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cuda: Option<String>,
     /// The models of its GPUs.
@@ -40,7 +40,7 @@ pub struct NvidiaDriver {
     pub models: Vec<String>,
 }
 
-/// Directories in which the driver's libraries lie.
+/// The directories of the driver's libraries.
 const LIBRARY_DIRECTORIES: [&str; 6] = [
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
@@ -50,7 +50,7 @@ const LIBRARY_DIRECTORIES: [&str; 6] = [
     "/usr/lib/wsl/lib",
 ];
 
-/// The first driver of each branch that runs a CUDA version ("CUDA Toolkit and Corresponding Driver
+/// The first driver of each branch that supports a CUDA version ("CUDA Toolkit and Corresponding Driver
 /// Versions"), newest first: driver major, CUDA.
 const BRANCHES: &[(u32, &str)] = &[
     (590, "13.1"),
@@ -83,7 +83,7 @@ const BRANCHES: &[(u32, &str)] = &[
     (375, "8.0"),
 ];
 
-/// Device nodes that are told, by the beginning of their names in a directory of `/dev`.
+/// Reported device nodes, by the prefix of their names in a directory of `/dev`.
 const DEVICES: &[(&str, &[&str])] = &[
     ("/dev", &["nvidia", "dxg", "kfd", "fuse", "mlx", "gdrdrv", "knem", "xpmem", "cxi"]),
     ("/dev/dri", &["card", "render"]),
@@ -91,7 +91,7 @@ const DEVICES: &[(&str, &[&str])] = &[
 ];
 
 impl Drivers {
-    /// The drivers of the host whose root is given.
+    /// Returns the drivers of the host with this root.
     pub fn of(root: &Root) -> Self {
         let in_directory = |(directory, beginnings): &(&str, &[&str])| -> Vec<String> {
             let names = root.names(Path::new(directory)).into_iter();
@@ -107,7 +107,7 @@ impl Drivers {
 }
 
 impl NvidiaDriver {
-    /// What a driver of the given version offers.
+    /// Returns the features of a driver of the given version.
     pub fn of_version(version: &str) -> Self {
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok()).unwrap_or(0);
         let branch = BRANCHES.iter().find(|(first, _)| major >= *first);
@@ -132,7 +132,7 @@ fn nvidia(root: &Root) -> Option<NvidiaDriver> {
     Some(driver)
 }
 
-/// The first word of a text that is a version of a driver: digits and dots, three digits first.
+/// Returns the first word of a text that is a driver version: digits and dots, with three digits first.
 fn version_in(text: &str) -> Option<String> {
     text.split_whitespace().find(|word| is_driver_version(word)).map(str::to_owned)
 }
@@ -145,7 +145,7 @@ fn is_driver_version(word: &str) -> bool {
         && parts.all(is_number)
 }
 
-/// The version in the name of the file that `libcuda.so.1` leads to.
+/// The version in the name of the file that `libcuda.so.1` points to.
 fn version_of_library(root: &Root) -> Option<String> {
     LIBRARY_DIRECTORIES.iter().find_map(|directory| {
         let real = root.resolve(Path::new(&format!("{directory}/libcuda.so.1"))).ok()?;

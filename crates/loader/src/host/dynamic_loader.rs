@@ -1,19 +1,18 @@
-//! What the file of a dynamic loader tells about how it searches.
+//! The search rules of a dynamic loader, read from its file.
 //!
-//! The default directories, the cache's path and the `$LIB` of a glibc are compiled into its
-//! `ld.so` as adjacent NUL-terminated strings; what it checks shows in the messages it can print.
-//! musl's defaults are constants of its `ldso/dynlink.c`. Nothing is ever executed.
+//! The default directories, the cache's path and `$LIB` of glibc are compiled into `ld.so` as adjacent
+//! NUL-terminated strings. Its messages reveal the checks it makes. musl's defaults are constants of its
+//! `ldso/dynlink.c`. Nothing is ever executed.
 
 use crate::elf::{self, Class, Machine};
 use crate::spec::{DynamicLoader, Flavour};
 use compat_sys::raw;
 
-/// The most directories that are taken for compiled-in defaults: loaders have two to six.
+/// The most directories that count as compiled-in defaults. Loaders have two to six.
 const MOST_DIRECTORIES: usize = 64;
 
 impl DynamicLoader {
-    /// Reads the facts from the bytes of the loader at `path`. `None` when it is neither glibc's nor
-    /// musl's.
+    /// Reads the facts from the bytes of the loader at `path`. `None` if it is neither glibc's nor musl's.
     pub fn parse(path: &str, data: &[u8], machine: Machine, class: Class) -> Option<Self> {
         let data = &*elf::constants(data).concat();
         if contains(data, b"musl libc") || contains(data, b"/etc/ld-musl-") {
@@ -37,7 +36,7 @@ impl DynamicLoader {
     }
 
     fn musl(path: &str, data: &[u8]) -> Self {
-        // Packed relocations are applied from 1.2.4 on; without a version in sight the file is new enough.
+        // Packed relocations are supported from 1.2.4 on. A file without a visible version is new enough.
         let knows_relr = musl_version(data).is_none_or(|version| version >= (1, 2, 4));
         Self {
             path: path.to_owned(),
@@ -52,13 +51,13 @@ impl DynamicLoader {
         }
     }
 
-    /// Whether it is musl's.
+    /// Whether it is musl's loader.
     pub fn is_musl(&self) -> bool {
         self.flavour == Flavour::Musl
     }
 
-    /// Whether it is a glibc's older than the given version. One that does not tell is: they do from
-    /// 2.33 on.
+    /// Whether it is a glibc loader older than the given version. A loader without a visible version counts as
+    /// older, because 2.33 and newer state it.
     pub fn is_older_than(&self, major: u32, minor: u32) -> bool {
         match self.flavour {
             Flavour::Glibc { version } => version.is_none_or(|version| version < (major, minor)),
@@ -66,9 +65,8 @@ impl DynamicLoader {
         }
     }
 
-    /// The file that lists musl's directories instead of the default ones, beside the loader itself:
-    /// `/etc/ld-musl-x86_64.path` for a loader in `/lib` (`ldso/dynlink.c`: relative to the directory above
-    /// its own).
+    /// The file that lists musl's directories instead of the defaults: `/etc/ld-musl-x86_64.path` for a loader
+    /// in `/lib` (`ldso/dynlink.c`: relative to the parent of the loader's directory).
     pub fn musl_path_file(&self) -> String {
         let directory = self.path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let prefix = directory.rsplit_once('/').map_or("", |(prefix, _)| prefix);
@@ -78,8 +76,8 @@ impl DynamicLoader {
         format!("{prefix}/etc/{name}")
     }
 
-    /// The path of the usual glibc loader of a machine (`RTLD` in glibc's `shlib-versions`), for
-    /// libraries, which name none themselves.
+    /// The path of the usual glibc loader of a machine (`RTLD` in glibc's `shlib-versions`). It is used for
+    /// libraries, which do not name a loader.
     pub fn usual_path(machine: Machine, class: Class, big_endian: bool) -> Option<&'static str> {
         Some(match (machine, class) {
             (Machine::X86_64, Class::Elf64) => "/lib64/ld-linux-x86-64.so.2",
@@ -112,7 +110,7 @@ fn find(data: &[u8], needle: &[u8]) -> Option<usize> {
     memchr::memmem::find(data, needle)
 }
 
-/// The whole NUL-terminated string that ends as given (with its NUL).
+/// Returns the whole NUL-terminated string with the given ending (including its NUL).
 fn string_ending_with(data: &[u8], end: &[u8]) -> Option<String> {
     let at = find(data, end)?;
     let start = data[..at].iter().rposition(|byte| *byte == 0).map_or(0, |nul| nul + 1);
@@ -120,7 +118,7 @@ fn string_ending_with(data: &[u8], end: &[u8]) -> Option<String> {
     std::str::from_utf8(text).ok().map(str::to_owned)
 }
 
-/// `release version 2.36.` as `ld.so --version` prints it.
+/// Finds `release version 2.36.`, as `ld.so --version` prints it.
 fn glibc_version(data: &[u8]) -> Option<(u32, u32)> {
     const BANNER: &[u8] = b"release version ";
     let at = find(data, BANNER)? + BANNER.len();
@@ -129,7 +127,7 @@ fn glibc_version(data: &[u8]) -> Option<(u32, u32)> {
     Some((numbers.next()??, numbers.next()??))
 }
 
-/// The version that musl's `libc.so` has as a string of its own.
+/// Finds the version that musl's `libc.so` contains as a separate string.
 fn musl_version(data: &[u8]) -> Option<(u32, u32, u32)> {
     data.split(|byte| *byte == 0).filter(|string| (5..=12).contains(&string.len())).find_map(|string| {
         let mut numbers = std::str::from_utf8(string).ok()?.split('.').map(|number| number.parse().ok());
@@ -138,7 +136,7 @@ fn musl_version(data: &[u8]) -> Option<(u32, u32, u32)> {
     })
 }
 
-/// The longest run of adjacent strings that each begin and end with a slash and name a library directory.
+/// Returns the longest run of adjacent strings that begin and end with a slash and name a library directory.
 fn default_directories(data: &[u8]) -> Option<Vec<String>> {
     let mut best: Vec<&[u8]> = Vec::new();
     let mut run: Vec<&[u8]> = Vec::new();

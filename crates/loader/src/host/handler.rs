@@ -1,8 +1,8 @@
-//! Programs that the kernel starts for files it does not know itself: binfmt_misc.
+//! Programs that the kernel starts for file formats it does not support itself: binfmt_misc.
 //!
-//! Source: the kernel's `Documentation/admin-guide/binfmt-misc.rst` and `fs/binfmt_misc.c`. Each entry is a file
-//! in `/proc/sys/fs/binfmt_misc` that says whether it is enabled, its interpreter, its flags, and a magic number
-//! with a mask, or an extension.
+//! Source: the kernel's `Documentation/admin-guide/binfmt-misc.rst` and `fs/binfmt_misc.c`. Each entry is a
+//! file in `/proc/sys/fs/binfmt_misc` with its state, its interpreter, its flags, and either a magic number
+//! with a mask or an extension.
 
 use std::fs;
 use std::path::Path;
@@ -10,11 +10,11 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where the kernel lists the entries.
+/// The directory in which the kernel lists the entries.
 const DIRECTORY: &str = "/proc/sys/fs/binfmt_misc";
-/// The kernel looks at this many bytes of a file (`BINPRM_BUF_SIZE`).
+/// The number of bytes of a file that the kernel examines (`BINPRM_BUF_SIZE`).
 const BUFFER_SIZE: usize = 256;
-/// No more entries than these are read.
+/// The most entries that are read.
 const MOST_ENTRIES: usize = 256;
 
 /// An enabled entry of binfmt_misc.
@@ -23,21 +23,22 @@ const MOST_ENTRIES: usize = 256;
 pub struct Handler {
     /// Its name.
     pub name: String,
-    /// The program that is started.
+    /// The program that it starts.
     pub interpreter: String,
-    /// Its flags: F says that the program was opened when the entry was made, and is the same in every root.
+    /// Its flags. F means that the program was opened when the entry was created, and is the same in every
+    /// root.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub flags: String,
-    /// The extension that the names of its files have, without the dot.
+    /// The extension of its files, without the dot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension: Option<String>,
-    /// Where the magic number lies in its files.
+    /// The offset of the magic number in its files.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset: usize,
     /// The magic number, in hexadecimal.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub magic: String,
-    /// The bits of the magic number that count, in hexadecimal; all of them when it is absent.
+    /// The bits of the magic number that count, in hexadecimal. All bits if absent.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mask: String,
 }
@@ -48,7 +49,7 @@ fn is_zero(number: &usize) -> bool {
 }
 
 impl Handler {
-    /// The enabled entries of this machine; none where binfmt_misc is not mounted or switched off.
+    /// The enabled entries of this machine. Empty if binfmt_misc is not mounted or is disabled.
     pub fn of_this_machine() -> Vec<Self> {
         Self::all_in(Path::new(DIRECTORY))
     }
@@ -66,7 +67,7 @@ impl Handler {
         all
     }
 
-    /// Reads an entry as the kernel shows it; `None` when it is disabled or says too little.
+    /// Reads an entry as the kernel shows it. `None` if it is disabled or incomplete.
     pub fn parse(name: &str, text: &str) -> Option<Self> {
         let mut lines = text.lines();
         if lines.next()? != "enabled" {
@@ -89,7 +90,7 @@ impl Handler {
         (has_rule && !handler.interpreter.is_empty()).then_some(handler)
     }
 
-    /// Whether the kernel hands a file with this name and beginning to the handler.
+    /// Whether the kernel passes a file with this name and beginning to the handler.
     pub fn takes(&self, name: &str, head: &[u8]) -> bool {
         if let Some(extension) = &self.extension {
             return name
@@ -107,19 +108,19 @@ impl Handler {
         !magic.is_empty() && found.iter().zip(&magic).enumerate().all(|(at, (a, b))| (a ^ b) & mask(at) == 0)
     }
 
-    /// Whether its program was opened when the entry was made, so that it is the same in every root.
+    /// Whether its program was opened when the entry was created and is therefore the same in every root.
     pub fn is_open(&self) -> bool {
         self.flags.contains('F')
     }
 
-    /// Whether its program is qemu's emulator of a machine's user mode, which loads programs as that machine
+    /// Whether its program is qemu's user-mode emulator of a machine, which loads programs as that machine
     /// would.
     pub fn is_emulator(&self) -> bool {
         self.interpreter.rsplit('/').next().is_some_and(|name| name.starts_with("qemu-"))
     }
 }
 
-/// The bytes of a hexadecimal text.
+/// Parses hexadecimal text.
 fn bytes(text: &str) -> Option<Vec<u8>> {
     let pairs = text.as_bytes().chunks(2);
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
@@ -129,7 +130,7 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// As the kernel shows the entry that Debian's qemu-user-static makes.
+    /// The kernel's text for the entry of Debian's qemu-user-static.
     const AARCH64: &str = "enabled\ninterpreter /usr/libexec/qemu-binfmt/aarch64-binfmt-P\nflags: POCF\noffset 0\n\
         magic 7f454c460201010000000000000000000200b700\nmask ffffffffffffff00fffffffffffffffffeffffff\n";
 

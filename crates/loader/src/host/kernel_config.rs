@@ -1,15 +1,15 @@
-//! What the running kernel was built with, where it tells: `/boot/config-RELEASE`, or `/proc/config.gz`
-//! (`CONFIG_IKCONFIG_PROC`). The options are those of Linux' `arch/x86/Kconfig`; Debian adds
-//! `CONFIG_X86_X32_DISABLED`, which the parameter `syscall.x32=y` undoes.
+//! The build configuration of the running kernel, if it is available: `/boot/config-RELEASE`, or
+//! `/proc/config.gz` (`CONFIG_IKCONFIG_PROC`). The options are those of Linux' `arch/x86/Kconfig`. Debian adds
+//! `CONFIG_X86_X32_DISABLED`, which the parameter `syscall.x32=y` overrides.
 
 use std::fs::File;
 use std::io::{self, Read};
 
-/// The most that is read of a configuration, in bytes: twenty times as much as usual.
+/// The most bytes of a configuration that are read: twenty times the usual size.
 const MAXIMUM_SIZE: u64 = 8 << 20;
 
-/// Whether the kernel of a release runs programs with 32-bit addresses on x86-64 (x32); `None` when it does
-/// not tell.
+/// Whether the kernel of a release runs programs with 32-bit addresses on x86-64 (x32). `None` if this is
+/// unknown.
 pub(super) fn runs_x32(release: &str) -> Option<bool> {
     if !cfg!(target_arch = "x86_64") {
         return None;
@@ -27,7 +27,7 @@ pub(super) fn runs_x32(release: &str) -> Option<bool> {
     parse(&config, &std::fs::read_to_string("/proc/cmdline").unwrap_or_default())
 }
 
-/// The same from the text of a configuration and of the kernel's parameters.
+/// Parses the text of a configuration and of the kernel's parameters.
 fn parse(config: &str, parameters: &str) -> Option<bool> {
     let is_set = |option: &str| config.lines().any(|line| line.strip_prefix(option) == Some("=y"));
     if !is_set("CONFIG_X86_64") {

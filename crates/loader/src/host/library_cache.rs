@@ -1,9 +1,9 @@
 //! `/etc/ld.so.cache` in the format `glibc-ld.so.cache1.1`.
 //!
-//! Source: glibc `sysdeps/generic/dl-cache.h`, `elf/dl-cache.c`, `elf/cache.c`. A 48-byte header
-//! (20 bytes of magic, entry count, size of the strings, flags, 3 bytes of padding, offset of the
-//! extensions, 12 bytes unused), entries of 24 bytes (flags, key, value, OS version, hwcap), strings.
-//! Key and value are offsets from the start of the new format, which may follow an old-format cache.
+//! Source: glibc `sysdeps/generic/dl-cache.h`, `elf/dl-cache.c`, `elf/cache.c`. A 48-byte header (20 bytes of
+//! magic, entry count, size of the strings, flags, 3 bytes of padding, offset of the extensions, 12 bytes
+//! unused), entries of 24 bytes (flags, key, value, OS version, hwcap), strings. Key and value are offsets from
+//! the start of the new format, which may follow an old-format cache.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ const HEADER_SIZE: usize = 48;
 const ENTRY_SIZE: usize = 24;
 const OLD_HEADER_SIZE: usize = 16;
 const OLD_ENTRY_SIZE: usize = 12;
-/// The byte order in the flags of the header (`cache_file_new_flags_endian_*`): 0 is not told.
+/// The byte order in the flags of the header (`cache_file_new_flags_endian_*`). 0 means unset.
 const ORDER_MASK: u8 = 3;
 const ORDER_LITTLE: u8 = 2;
 const ORDER_BIG: u8 = 3;
@@ -28,49 +28,49 @@ const EXTENSION_MAGIC: u32 = 0xeaa4_2174;
 const EXTENSION_TAG_HWCAPS: u32 = 1;
 const HWCAP_EXTENSION: u64 = 1 << 62;
 
-/// No path that a kernel opens is longer, its NUL included (`PATH_MAX`). Longer strings are not read:
-/// any number of entries may share one.
+/// The longest string that is read: no path that a kernel opens is longer, including its NUL (`PATH_MAX`). The
+/// limit also bounds the work, because any number of entries may share one string.
 const LONGEST_STRING: usize = 4096;
-/// The most entries that are read for one name, and the most sub-directories: machines have a few.
+/// The most entries that are read for one name, and the most sub-directories. Real caches have a few.
 const MOST_ENTRIES: usize = 256;
 
 /// One entry for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheEntry {
-    /// The file.
+    /// The path of the file.
     pub path: String,
-    /// What kind of library it is (`FLAG_*`: 3 is ELF libc6, the second byte the machine).
+    /// The type of the library (`FLAG_*`: 3 is ELF libc6, the second byte is the machine).
     pub flags: i32,
-    /// The sub-directory of `glibc-hwcaps` it lies in, such as `x86-64-v3`.
+    /// The sub-directory of `glibc-hwcaps` that contains it, such as `x86-64-v3`.
     pub subdirectory: Option<String>,
-    /// The legacy hardware capabilities that it is for, as a mask (before glibc 2.37).
+    /// The legacy hardware capabilities that it requires, as a mask (before glibc 2.37).
     pub legacy_hwcaps: u64,
 }
 
-/// The entries, looked up in place as the loader does.
+/// The entries, looked up in the file's bytes as the loader does.
 #[derive(Clone, Debug)]
 pub struct LibraryCache {
     data: Bytes,
-    /// Whether integers are stored most significant byte first.
+    /// Whether integers are stored with the most significant byte first.
     big_endian: bool,
     table: Table,
     subdirectories: Vec<String>,
-    /// The entries of a cache that is told rather than read.
+    /// The entries of a cache that comes from a document instead of a file.
     told: HashMap<String, Vec<CacheEntry>>,
 }
 
-/// Where the entries are.
+/// The positions of the entries.
 #[derive(Clone, Copy, Debug, Default)]
 struct Table {
     count: usize,
     start: usize,
     entry_size: usize,
-    /// What offsets of strings count from.
+    /// The base of string offsets.
     strings: usize,
 }
 
 impl Table {
-    /// `None` where the file ends before the table does.
+    /// Returns `None` if the file ends before the table does.
     fn of(data: &[u8], count: Option<u32>, start: usize, entry_size: usize) -> Option<Self> {
         let count = count? as usize;
         let end = start.checked_add(count.checked_mul(entry_size)?)?;
@@ -80,13 +80,14 @@ impl Table {
 }
 
 impl LibraryCache {
-    /// Reads a cache in this machine's byte order. A corrupt one is `None`: the loader ignores it as a whole.
+    /// Reads a cache in this machine's byte order. `None` if it is corrupt, because the loader ignores it as a
+    /// whole.
     pub fn parse(data: &Bytes) -> Option<Self> {
         Self::parse_as(data, cfg!(target_endian = "big"))
     }
 
-    /// Reads a cache as a loader of the given byte order does: one that says that it is of the other order is
-    /// ignored (`cache_file_new_matches_endian`; before 2.33 its counts make no sense).
+    /// Reads a cache as a loader of the given byte order does. A cache in the other order is ignored
+    /// (`cache_file_new_matches_endian`. Before 2.33 its counts are invalid).
     pub fn parse_as(data: &Bytes, big_endian: bool) -> Option<Self> {
         let Some(data) = new_format(data, big_endian) else { return Self::parse_old(data, big_endian) };
         let order = data.get(28)? & ORDER_MASK;
@@ -99,15 +100,15 @@ impl LibraryCache {
         Some(Self { data, big_endian, table, subdirectories, told: HashMap::new() })
     }
 
-    /// The format of before, where nothing in the new one follows: entries of flags, key and value, and
-    /// offsets that count from the end of the entries.
+    /// Reads the old format, if no new format follows: entries of flags, key and value, with offsets that start
+    /// at the end of the entries.
     fn parse_old(data: &Bytes, big_endian: bool) -> Option<Self> {
         let count = u32_at(data, 12, big_endian).filter(|_| data.starts_with(OLD_MAGIC));
         let table = Table::of(data, count, OLD_HEADER_SIZE, OLD_ENTRY_SIZE)?;
         Some(Self { data: data.clone(), big_endian, table, ..Self::of_lines(&[]) })
     }
 
-    /// The cache that a document tells.
+    /// Returns the cache with the lines of a document.
     pub fn of_lines(lines: &[CacheLine]) -> Self {
         let mut told: HashMap<String, Vec<CacheEntry>> = HashMap::new();
         for line in lines.iter().filter(|line| line.path.len() < LONGEST_STRING) {
@@ -126,7 +127,7 @@ impl LibraryCache {
         Self { data, big_endian: false, table, subdirectories: Vec::new(), told }
     }
 
-    /// The entries for a name as a document tells them.
+    /// The entries for a name, in the form of a document.
     pub fn lines(&self, name: &str) -> Vec<CacheLine> {
         let line = |entry: CacheEntry| CacheLine {
             name: name.to_owned(),
@@ -162,7 +163,7 @@ impl LibraryCache {
         Vec::new()
     }
 
-    /// Where an entry begins.
+    /// The offset of an entry.
     fn place(&self, index: usize) -> usize {
         self.table.start + index * self.table.entry_size
     }
@@ -196,15 +197,15 @@ impl LibraryCache {
         let flags = self.u32(at)? as i32;
         let path = string_at(&self.data, self.table.strings, self.u32(at + 8)?)?;
         let hwcap = if self.table.entry_size == ENTRY_SIZE { self.u64(at + 16)? } else { 0 };
-        // Bits 32 to 41 of an extension entry are the ISA level; the others must be clear.
+        // Bits 32 to 41 of an extension entry are the ISA level. The other bits must be clear.
         let is_extension = (hwcap >> 32) & !0x3ff == HWCAP_EXTENSION >> 32;
         let subdirectory =
             if is_extension { Some(self.subdirectories.get(hwcap as u32 as usize)?.clone()) } else { None };
         Some(CacheEntry { path, flags, subdirectory, legacy_hwcaps: if is_extension { 0 } else { hwcap } })
     }
 
-    /// Whether an entry with the given flags counts where `required` are those of the machine: they must be
-    /// equal, but where the machine has none of its own, an entry of no particular C library does too
+    /// Whether an entry with the given flags fits a machine with the flags `required`. The flags must be equal.
+    /// If the machine has no specific flags, an entry without a specific C library also fits
     /// (`_dl_cache_check_flags`).
     pub fn fits(flags: i32, required: i32) -> bool {
         const ELF: i32 = 1;
@@ -212,7 +213,7 @@ impl LibraryCache {
         flags == required || (flags == ELF && required == ELF_LIBC6)
     }
 
-    /// The flags that an entry for the given machine has.
+    /// The flags of an entry for the given machine.
     pub fn required_flags(machine: Machine, class: Class) -> i32 {
         let architecture = match (machine, class) {
             (Machine::X86_64, Class::Elf64) => 0x0300,
@@ -229,7 +230,7 @@ impl LibraryCache {
     }
 }
 
-/// The order of the cache: digits as numbers, and after everything else (`_dl_cache_libcmp`).
+/// Compares names in the order of the cache: digits as numbers, after everything else (`_dl_cache_libcmp`).
 fn compare_names(mut a: &[u8], mut b: &[u8]) -> Ordering {
     loop {
         let (first, second) = (a.first().copied(), b.first().copied());
@@ -249,7 +250,7 @@ fn compare_names(mut a: &[u8], mut b: &[u8]) -> Ordering {
     }
 }
 
-/// Takes the number that `text` begins with.
+/// Takes the number at the beginning of `text`.
 fn number(text: &mut &[u8]) -> u32 {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, rest) = text.split_at(digits);
@@ -257,7 +258,7 @@ fn number(text: &mut &[u8]) -> u32 {
     number.iter().fold(0, |value: u32, digit| value.wrapping_mul(10).wrapping_add(u32::from(digit - b'0')))
 }
 
-/// The part of the file in the new format: all of it, or what follows an old-format cache.
+/// Returns the part of the file in the new format: all of it, or the part after an old-format cache.
 fn new_format(data: &Bytes, big_endian: bool) -> Option<Bytes> {
     if data.starts_with(MAGIC) {
         return Some(data.clone());
@@ -265,7 +266,7 @@ fn new_format(data: &Bytes, big_endian: bool) -> Option<Bytes> {
     if !data.starts_with(OLD_MAGIC) {
         return None;
     }
-    // The old header is 16 bytes (the magic padded, a count), its entries 12; the new one is aligned to 8.
+    // The old header is 16 bytes (the magic padded, a count), its entries 12. The new one is aligned to 8.
     let old_size = (u32_at(data, 12, big_endian)? as usize).checked_mul(12)?.checked_add(16)?;
     let start = old_size.checked_next_multiple_of(8)?;
     let data = (start <= data.len()).then(|| data.slice(start..))?;
@@ -297,8 +298,8 @@ fn u32_at(data: &[u8], at: usize, big_endian: bool) -> Option<u32> {
     Some(if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
 }
 
-/// The string at an offset. What is mapped behind the end of a file, up to the end of its page, is NULs: they end
-/// a string that is cut off.
+/// Returns the string at an offset. The bytes of a mapping after the end of the file, up to the end of its
+/// page, are NULs. They terminate a truncated string.
 fn bytes_at(data: &[u8], base: usize, offset: u32) -> Option<&[u8]> {
     let tail = data.get(base.checked_add(offset as usize)?..).filter(|tail| !tail.is_empty())?;
     match memchr::memchr(0, &tail[..tail.len().min(LONGEST_STRING)]) {
@@ -347,7 +348,7 @@ mod tests {
     fn swapped(data: &[u8], order: u8) -> Vec<u8> {
         let strings = HEADER_SIZE + 2 * ENTRY_SIZE..HEADER_SIZE + 2 * ENTRY_SIZE + 30;
         let mut data = data.to_vec();
-        // A 64-bit integer is two words here: their order changes too.
+        // A 64-bit integer is two words here, and their order changes too.
         for at in
             (20..data.len()).step_by(4).filter(|at| !strings.contains(at) && !strings.contains(&(at + 3)))
         {
@@ -416,7 +417,7 @@ mod tests {
             data.extend(put(&[path; 20_000]));
             LibraryCache::parse(&data.into()).unwrap()
         };
-        // A path that no kernel would open is no entry.
+        // A path that no kernel opens is not an entry.
         assert!(cache(strings_at + 2).find("x").is_empty());
         assert!(cache(strings_at + 2).subdirectories.is_empty());
         let short = cache(strings_at + (1 << 20) - 10);

@@ -1,8 +1,8 @@
 //! A host: a root file system as the dynamic loader sees it, with its CPU and kernel.
 //!
-//! [`walk`] is the walk of a path in any file system, [`Root`] one inside its own root, [`Platform`] says what CPU and kernel there are,
-//! [`DynamicLoader`] what the loader's own file tells about how it searches, [`LibraryCache`] what
-//! `ld.so.cache` holds. Nothing here decides which file a name resolves to: that is `loader`.
+//! [`walk`] walks a path in any file system. [`Root`] walks paths inside one root. [`Platform`] describes the
+//! CPU and the kernel, [`DynamicLoader`] the search rules in a loader's file, and [`LibraryCache`] the content
+//! of `ld.so.cache`. The resolution of names to files is in `loader`.
 
 mod content;
 mod driver;

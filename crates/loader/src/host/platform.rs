@@ -5,22 +5,22 @@ use std::path::Path;
 use crate::elf::{self, IsaLevel, KernelVersion, Machine};
 use crate::host::{Handler, Root, kernel_config};
 
-/// What programs run on: a CPU and a kernel.
+/// The platform of programs: a CPU and a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platform {
     /// The machine of the CPU.
     pub machine: Machine,
-    /// The x86-64 levels it has; `None` on other machines.
+    /// Its x86-64 levels. `None` on other machines.
     pub isa: Option<IsaLevel>,
-    /// Whether the CPU is Intel's: glibc searches some sub-directories on those only.
+    /// Whether the CPU is made by Intel: glibc searches some sub-directories only on Intel CPUs.
     pub is_intel: bool,
-    /// The Linux kernel's version; `None` when it is not known.
+    /// The version of the Linux kernel. `None` if it is unknown.
     pub kernel: Option<KernelVersion>,
-    /// The size of a page, in bytes; `None` when it is not known.
+    /// The size of a page, in bytes. `None` if it is unknown.
     pub page_size: Option<u64>,
-    /// What the kernel hands files to that it does not start itself (binfmt_misc).
+    /// The programs for file formats that the kernel does not support itself (binfmt_misc).
     pub handlers: Vec<Handler>,
-    /// Whether the kernel runs programs with 32-bit addresses on x86-64 (x32); `None` when it is not known.
+    /// Whether the kernel runs programs with 32-bit addresses on x86-64 (x32). `None` if it is unknown.
     pub x32: Option<bool>,
     /// Whether its programs are big-endian.
     pub big_endian: bool,
@@ -30,7 +30,7 @@ pub struct Platform {
 }
 
 impl Default for Platform {
-    /// A machine of which nothing is known.
+    /// Returns a machine about which nothing is known.
     fn default() -> Self {
         Self {
             machine: Machine(0),
@@ -47,7 +47,7 @@ impl Default for Platform {
 }
 
 impl Platform {
-    /// This machine's.
+    /// Returns the platform of this machine.
     pub fn of_this_machine() -> Self {
         let release = rustix::system::uname();
         let kernel = KernelVersion::parse(&release.release().to_string_lossy());
@@ -60,8 +60,7 @@ impl Platform {
         Self { machine, isa, is_intel, kernel, page_size, handlers, x32, big_endian, hwcaps }
     }
 
-    /// The sizes of a page that the kernel may have: the one that is known, or each with which kernels for the
-    /// machine are built.
+    /// The possible page sizes: the known one, or all sizes that kernels for the machine can be built with.
     pub fn page_sizes(&self) -> &[u64] {
         match &self.page_size {
             Some(size) => std::slice::from_ref(size),
@@ -69,14 +68,14 @@ impl Platform {
         }
     }
 
-    /// Another machine, of which only the plainest CPU is known, and no kernel.
+    /// Returns another machine with the baseline CPU and an unknown kernel.
     pub fn of_machine(machine: Machine, big_endian: bool) -> Self {
         let isa = (machine == Machine::X86_64).then(|| IsaLevel::up_to(1));
         Self { machine, isa, big_endian, ..Self::default() }
     }
 
-    /// The platform of a root file system: this machine's where it runs the root's programs, else the plainest
-    /// of the machine that they are for.
+    /// Returns the platform of a root file system: this machine if it runs the root's programs, otherwise the
+    /// baseline of the machine that they are built for.
     pub fn of_root(root: &Root) -> Self {
         let here = Self::of_this_machine();
         match machine_of(root) {
@@ -92,8 +91,9 @@ impl Platform {
         self.machine.usual_name(self.big_endian)
     }
 
-    /// Whether the kernel can start programs for `machine` in a byte order: those of its own machine, and of the
-    /// 32-bit ancestors that 64-bit kernels usually still run. All are in the kernel's own byte order.
+    /// Whether the kernel can start programs for `machine` in a byte order. A kernel starts programs for its
+    /// own machine, and a 64-bit kernel usually also for its 32-bit ancestor, all in the kernel's own byte
+    /// order.
     pub fn runs(&self, machine: Machine, big_endian: bool) -> bool {
         let compatible = [(Machine::X86_64, Machine::I386), (Machine::AARCH64, Machine::ARM)];
         let is_known = self.machine == machine || compatible.contains(&(self.machine, machine));
@@ -101,7 +101,7 @@ impl Platform {
     }
 }
 
-/// Files that a root usually has, of its own machine.
+/// Files that most roots contain, built for their machine.
 const USUAL_FILES: [&str; 14] = [
     "/bin/sh",
     "/usr/bin/env",
@@ -119,7 +119,7 @@ const USUAL_FILES: [&str; 14] = [
     "/lib64/ld64.so.1",
 ];
 
-/// The machine and the byte order of what a root has; `None` where it has nothing that tells it.
+/// The machine and the byte order of a root's files. `None` if no file reveals them.
 fn machine_of(root: &Root) -> Option<(Machine, bool)> {
     let musl = root.listing(Path::new("/lib")).unwrap_or_default();
     let musl =
@@ -131,7 +131,7 @@ fn machine_of(root: &Root) -> Option<(Machine, bool)> {
     machines.next()
 }
 
-/// Whether the vendor that CPUID leaf 0 names is Intel.
+/// Whether CPUID leaf 0 names Intel as the vendor.
 #[cfg(target_arch = "x86_64")]
 fn is_intel() -> bool {
     let leaf = std::arch::x86_64::__cpuid(0);
@@ -168,7 +168,7 @@ mod tests {
             assert_eq!((platform.kernel, platform.isa, platform.page_size), (None, None, None), "{path}");
             assert!(platform.handlers.is_empty() && platform.x32.is_none(), "{path}");
         }
-        // What tells nothing is passed over.
+        // Files without this information are skipped.
         let here = Platform::of_this_machine();
         assert_eq!(of_root("bin/sh", b"text"), here);
         assert_eq!(of_root("opt/app", &program), here);

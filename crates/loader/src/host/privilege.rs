@@ -1,8 +1,9 @@
-//! Whether the kernel starts a program with raised privileges (`AT_SECURE` of getauxval(3)): the loader then takes no
-//! notice of `LD_LIBRARY_PATH` and guards `$ORIGIN`.
+//! Whether the kernel starts a program with raised privileges (`AT_SECURE` of getauxval(3)). The loader then
+//! ignores `LD_LIBRARY_PATH` and restricts `$ORIGIN`.
 //!
 //! Source: `bprm_fill_uid` in Linux's `fs/exec.c`, `cap_bprm_creds_from_file` in `security/commoncap.c`,
-//! capabilities(7). Not looked at: security modules that change a domain, and user namespaces of mounts.
+//! capabilities(7). Security modules that change a domain and user namespaces of mounts are not taken into
+//! account.
 
 use std::fs::{Metadata, read_to_string};
 use std::ops::Range;
@@ -14,18 +15,18 @@ const SET_USER: u32 = 0o4000;
 /// A set-group-ID bit counts if the group may execute the file.
 const SET_GROUP: u32 = 0o2010;
 
-/// Whether a file of this mode is started as another user or group.
+/// Whether a file with this mode runs as another user or group.
 pub fn is_set_id(mode: u32) -> bool {
     mode & SET_USER != 0 || mode & SET_GROUP == SET_GROUP
 }
 
-/// What a file says of the privileges of those who start it.
+/// The privileges that a file gives to the process that executes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilePrivileges {
     mode: u32,
     owner: u32,
     group: u32,
-    /// On a file system that is mounted so that none of this counts (`nosuid`).
+    /// Whether its file system is mounted with `nosuid`, so that none of this counts.
     on_nosuid: bool,
     capabilities: Option<FileCapabilities>,
 }
@@ -36,7 +37,7 @@ struct FileCapabilities {
     permitted: u64,
     inheritable: u64,
     effective: bool,
-    /// They are not those of a user namespace whose root is another user.
+    /// Whether they apply here: they do not belong to a user namespace with another root user.
     count_here: bool,
 }
 
@@ -64,7 +65,7 @@ impl FileCapabilities {
 }
 
 impl FilePrivileges {
-    /// Those of the file at a path of this machine, links followed.
+    /// Reads the privileges of the file at a path of this machine. Links are followed.
     pub fn of(path: &Path, metadata: &Metadata) -> Self {
         let mut buffer = [0_u8; 64];
         let length = rustix::fs::getxattr(path, "security.capability", &mut buffer).unwrap_or(0);
@@ -74,18 +75,18 @@ impl FilePrivileges {
             owner: metadata.uid(),
             group: metadata.gid(),
             on_nosuid: is_nosuid(path),
-            // The kernel refuses what it cannot read.
+            // The kernel refuses to execute a file if it cannot read its capabilities.
             capabilities: capabilities.map(Option::unwrap_or_default),
         }
     }
 
-    /// Whether somebody else than its owner, and not root, gains any.
+    /// Whether any user other than its owner and root gains privileges.
     pub fn raise_others(&self) -> bool {
         is_set_id(self.mode) || self.capabilities.is_some()
     }
 }
 
-/// Whether a path leads to a file system that is mounted so that its bits and capabilities do not count.
+/// Whether a path leads to a file system on which set-id bits and capabilities do not count.
 fn is_nosuid(path: &Path) -> bool {
     let flags = rustix::fs::statvfs(path).map(|system| system.f_flag);
     flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::NOSUID))
@@ -94,21 +95,21 @@ fn is_nosuid(path: &Path) -> bool {
 /// A process that starts programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Starter {
-    /// Real and effective.
+    /// Real and effective user ID.
     user: [u32; 2],
     group: [u32; 2],
-    /// It may not gain any privileges (`PR_SET_NO_NEW_PRIVS`).
+    /// Whether it cannot gain privileges (`PR_SET_NO_NEW_PRIVS`).
     no_new_privileges: bool,
     permitted: u64,
     inheritable: u64,
     bounding: u64,
-    /// The users and groups of its user namespace; `None` if that is not known.
+    /// The users and groups of its user namespace. `None` if they are unknown.
     users: Option<Vec<Range<u64>>>,
     groups: Option<Vec<Range<u64>>>,
 }
 
 impl Starter {
-    /// This process.
+    /// Returns this process.
     pub fn of_this_process() -> &'static Self {
         static THIS: LazyLock<Starter> = LazyLock::new(Starter::read);
         &THIS
@@ -127,7 +128,7 @@ impl Starter {
         }
     }
 
-    /// What `/proc/PID/status` says besides users and groups.
+    /// Parses the remaining fields of `/proc/PID/status`, beyond users and groups.
     fn parse(status: &str) -> Self {
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -142,7 +143,7 @@ impl Starter {
         }
     }
 
-    /// Whether the kernel raises its privileges when it starts a file.
+    /// Whether the kernel raises its privileges when it executes a file.
     pub fn is_raised_by(&self, file: &FilePrivileges) -> bool {
         let ([user, mut new_user], [group, mut new_group]) = (self.user, self.group);
         if !file.on_nosuid && !self.no_new_privileges && self.knows_ids_of(file) {
@@ -165,7 +166,7 @@ impl Starter {
         own.effective || gained & allowed != 0
     }
 
-    /// Whether the owner and the group of a file are known in its user namespace.
+    /// Whether the owner and the group of a file have IDs in its user namespace.
     fn knows_ids_of(&self, file: &FilePrivileges) -> bool {
         let knows = |map: &Option<Vec<Range<u64>>>, id: u32| {
             map.as_ref().is_none_or(|map| map.iter().any(|range| range.contains(&id.into())))
@@ -174,7 +175,7 @@ impl Starter {
     }
 }
 
-/// The identities inside a user namespace (user_namespaces(7)).
+/// The IDs inside a user namespace (user_namespaces(7)).
 fn parse_map(text: &str) -> Vec<Range<u64>> {
     let range = |line: &str| {
         let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().ok());
@@ -204,7 +205,7 @@ mod tests {
             (0o4755, 0, 0, false, true),
             (0o2755, 0, 0, false, true),
             (0o6755, 0, 0, false, true),
-            // The group may not execute it.
+            // The group may not execute the file.
             (0o2745, 0, 0, false, false),
             (0o2745, 0, 1000, false, false),
             (0o4755, 1000, 1000, true, false),
@@ -224,7 +225,7 @@ mod tests {
     fn a_process_that_is_another_user_already_starts_with_raised_privileges() {
         let borrowed = Starter { user: [1000, 0], ..starter(1000, 1000) };
         assert!(borrowed.is_raised_by(&file(0o755, 0, 0)));
-        // The file makes it its own user again.
+        // The file changes the effective user back to the real one.
         assert!(!borrowed.is_raised_by(&file(0o4755, 1000, 0)));
     }
 
@@ -247,7 +248,7 @@ mod tests {
         assert!(!bound.is_raised_by(&permitted) && bound.is_raised_by(&effective));
         let nosuid = FilePrivileges { on_nosuid: true, ..effective };
         assert!(!user.is_raised_by(&nosuid));
-        // Of a namespace with another root.
+        // Capabilities of a namespace with another root.
         assert!(!user.is_raised_by(&parsed(0x0300_0001, &[1 << 13, 0, 0, 0, 1000])));
     }
 

@@ -1,12 +1,16 @@
-//! A saved host: what its loader would find, as a document, so that a verdict can be had for a machine
-//! that is not at hand.
+//! A saved host: the files that its loaders would find, as a document, so that `compat` can check a host
+//! without access to it.
 //!
-//! Format: JSON, `schemas/host.json`; compressed with zstd where the file's name ends with `.zst`. It
-//! carries every library of the directories that the loaders search without being told to, and of those
-//! that installed programs and libraries name in a RUNPATH or RPATH, with its versions, symbols and own needs;
-//! the loaders' own facts; the cache as it is; the programs in PATH with their needs, for scripts; and what
-//! else is in these directories, by name, so that what is not recorded is not taken for missing. Nothing in
-//! it depends on the time.
+//! Format: JSON, `schemas/host.json`, compressed with zstd if the file's name ends with `.zst`. It contains:
+//!
+//! - every library in the default directories of the loaders, and in the directories that installed programs
+//!   and libraries name in a RUNPATH or RPATH, with its versions, symbols and needs;
+//! - the facts about the loaders, and the cache unchanged;
+//! - the programs in PATH with their needs, for scripts;
+//! - the names of all other files in these directories, so that files that are not recorded do not count as
+//!   missing.
+//!
+//! Its content does not depend on the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,12 +39,12 @@ pub struct Profile {
     pub schema: String,
     /// The version of the format. Readers refuse a newer major version.
     pub version: String,
-    /// The machine of the CPU, by its `uname -m` name.
+    /// The machine of the CPU, as `uname -m` prints it.
     pub machine: String,
-    /// The x86-64 levels of the CPU: bit 0 is the baseline.
+    /// The x86-64 levels of the CPU as a mask. Bit 0 is the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isa: Option<u32>,
-    /// Whether the CPU is Intel's.
+    /// Whether the CPU is made by Intel.
     #[serde(default)]
     pub intel: bool,
     /// The kernel's version.
@@ -49,51 +53,51 @@ pub struct Profile {
     /// The size of a page, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_size: Option<u64>,
-    /// What its kernel hands files to that it does not start itself (binfmt_misc).
+    /// The programs for file formats that its kernel does not support itself (binfmt_misc).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub handlers: Vec<Handler>,
-    /// Whether the kernel runs programs with 32-bit addresses on x86-64 (x32), where that is known.
+    /// Whether the kernel runs programs with 32-bit addresses on x86-64 (x32). Absent if it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub x32: Option<bool>,
-    /// Whether the machine's integers are stored most significant byte first.
+    /// Whether the machine's integers are stored with the most significant byte first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub big_endian: bool,
     /// The sub-directories of `glibc-hwcaps` that its loader searches, best first, on other machines than x86-64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hwcaps: Vec<String>,
-    /// What its drivers offer.
+    /// Its drivers and devices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drivers: Option<Drivers>,
-    /// Whether everything in `directories` is recorded; else only the core libraries are.
+    /// Whether all libraries in `directories` are recorded. Otherwise only the core libraries are.
     pub complete: bool,
     /// The directories that were recorded.
     pub directories: BTreeSet<String>,
-    /// Links: absolute path to the path that it leads to in the end.
+    /// Links, from absolute path to the final target.
     pub links: BTreeMap<String, String>,
     /// The dynamic loaders.
     pub loaders: Vec<DynamicLoader>,
-    /// The libraries, each by its absolute path.
+    /// The libraries, with absolute paths.
     pub libraries: Vec<Object>,
-    /// The programs in PATH, by their absolute paths; without versions and symbols.
+    /// The programs in PATH, with absolute paths but without versions and symbols.
     pub programs: Vec<Object>,
-    /// The scripts in PATH, by their absolute paths.
+    /// The scripts in PATH, with absolute paths.
     pub scripts: Vec<Script>,
     /// Files that loaders read, in base64.
     pub files: BTreeMap<String, String>,
-    /// What else is in `directories`, by directory: it may be anything. A name that is recorded nowhere is
-    /// not there. Absent in older profiles, which do not tell the two apart.
+    /// The names of all other files, by directory of `directories`. They may be of any kind. A name that is not
+    /// recorded anywhere does not exist. Absent in older profiles, which do not make this distinction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unrecorded: Option<BTreeMap<String, Vec<String>>>,
-    /// Files at which the loader would stop, because they have the name of a library and are none: path to
-    /// what it would say.
+    /// Files that have the name of a library but cannot be loaded, from path to the loader's message. The
+    /// loader stops at such a file.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unusable: BTreeMap<String, String>,
-    /// The libraries that can be started as programs too.
+    /// The libraries that are also executable programs.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub executables: BTreeSet<String>,
 }
 
-/// The libraries of a minimal profile, by the beginning of their names.
+/// The libraries of a minimal profile, by the prefix of their names.
 const CORE_LIBRARIES: [&str; 16] = [
     "ld-linux",
     "ld-musl",
@@ -113,30 +117,30 @@ const CORE_LIBRARIES: [&str; 16] = [
     "libutil.so",
 ];
 
-/// Whether a library comes with the compiler or the C library, by its name.
+/// Whether a library belongs to the compiler or the C library, by its name.
 pub fn is_core_library(name: &str) -> bool {
     CORE_LIBRARIES.iter().any(|core| name.starts_with(core))
 }
 
-/// Why bytes are no profile that can be read.
+/// Why bytes cannot be read as a profile.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// It is too large, before or after compression.
     #[error("the host profile is larger than {MAXIMUM_PROFILE_SIZE} bytes")]
     TooLarge,
-    /// It is compressed and cannot be decompressed.
+    /// It is compressed but cannot be decompressed.
     #[error("the host profile cannot be decompressed")]
     Compression(#[source] std::io::Error),
-    /// It is no profile.
+    /// It is not a profile.
     #[error("not a host profile")]
     Syntax(#[source] serde_json::Error),
     /// A newer program wrote it.
-    #[error("the host profile has version {0}, and this program reads up to version 1")]
+    #[error("the host profile has version {0}, but this compat reads only versions up to 1")]
     NewerVersion(String),
 }
 
 impl Profile {
-    /// An empty profile of a platform.
+    /// Returns an empty profile of a platform.
     pub fn new(platform: &Platform) -> Self {
         Self {
             schema: PROFILE_IDENTIFIER.to_owned(),
@@ -155,7 +159,7 @@ impl Profile {
         }
     }
 
-    /// The CPU and the kernel.
+    /// Returns the CPU and the kernel.
     pub fn platform(&self) -> Platform {
         Platform {
             machine: Machine::from_name(&self.machine).unwrap_or(Machine(0)),
@@ -170,11 +174,11 @@ impl Profile {
         }
     }
 
-    /// The document, compact, with a final newline.
+    /// Returns the document as compact JSON with a final newline.
     ///
     /// # Panics
     ///
-    /// Never: the types hold nothing that JSON cannot.
+    /// Never: JSON can represent all values of these types.
     pub fn to_json(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).expect("a profile is plain data");
         bytes.push(b'\n');
@@ -185,7 +189,7 @@ impl Profile {
     ///
     /// # Errors
     ///
-    /// If the bytes are too many, no profile, or of a newer major version.
+    /// If the bytes are too many, not a profile, or of a newer major version.
     pub fn parse(bytes: &[u8]) -> Result<Self, ProfileError> {
         const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
         if bytes.len() > MAXIMUM_PROFILE_SIZE {
@@ -242,6 +246,6 @@ mod tests {
         }
         let newer = Profile { version: "2.0.0".to_owned(), ..Profile::default() };
         let error = Profile::parse(&newer.to_json()).unwrap_err();
-        insta::assert_snapshot!(error, @"the host profile has version 2.0.0, and this program reads up to version 1");
+        insta::assert_snapshot!(error, @"the host profile has version 2.0.0, but this compat reads only versions up to 1");
     }
 }

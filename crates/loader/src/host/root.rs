@@ -1,9 +1,9 @@
-//! A root file system and the walk of paths inside it.
+//! A root file system, and the walk of paths inside it.
 //!
-//! In a foreign root every symbolic link, absolute or not, and every `..` is resolved inside that
-//! root (path_resolution(7), as after a chroot): nothing ever leads out into ours. Links are
-//! followed one component at a time and each component is looked at only once; the final file is
-//! opened without following links.
+//! In a foreign root, every symbolic link, absolute or relative, and every `..` is resolved inside that root
+//! (path_resolution(7), as after a chroot). No path leads out into the root of this machine. Links are followed
+//! one component at a time, and each component is looked up only once. The final file is opened without
+//! following links.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use crate::host::{Ahead, Cursor, FilePrivileges, Found, content, walk};
 use compat_sys::raw;
 
-/// What makes two paths the same file.
+/// The identity of a file. Two paths with the same identity are the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileIdentity {
     /// The device.
@@ -36,19 +36,19 @@ impl FileIdentity {
     }
 }
 
-/// Why a path leads to no file.
+/// Why a path does not lead to a file.
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError {
-    /// There is nothing at the path.
+    /// The path does not exist.
     #[error("No such file or directory")]
     NotFound,
-    /// Something in the middle of the path is no directory.
+    /// A component before the last is not a directory.
     #[error("Not a directory")]
     NotDirectory,
-    /// The path, or a name in it, is longer than the kernel takes.
+    /// The path, or a name in it, exceeds the kernel's limit.
     #[error("File name too long")]
     TooLong,
-    /// It may not be read.
+    /// Permission is denied.
     #[error("Permission denied")]
     Denied,
     /// More than 40 links were followed.
@@ -75,35 +75,36 @@ impl From<io::Error> for WalkError {
     }
 }
 
-/// One component as the file system shows it.
+/// One component of a path in the file system.
 #[derive(Clone)]
 enum Node {
     Directory,
     Link(PathBuf),
     Other,
-    /// There is nothing. Loaders remember it of directories as well (`dirs[].status` in glibc's `elf/dl-load.c`).
+    /// The path does not exist. Loaders also cache missing directories (`dirs[].status` in glibc's
+    /// `elf/dl-load.c`).
     Missing,
 }
 
-/// What a directory holds, by the name.
+/// An entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryEntry {
     /// The name.
     pub name: String,
-    /// Whether it is a directory, not a link to one.
+    /// Whether it is a directory itself, not a link to one.
     pub is_directory: bool,
-    /// Whether it is a regular file, not a link to one.
+    /// Whether it is a regular file itself, not a link to one.
     pub is_file: bool,
 }
 
-/// With so many paths known, no more missing ones are remembered.
+/// The number of cached paths from which missing paths are no longer added.
 const MOST_NODES: usize = 1 << 18;
 
-/// A root file system: this machine's, or a directory that holds another's.
+/// A root file system: that of this machine, or a directory with the root of another machine.
 #[derive(Debug, Clone)]
 pub struct Root {
     directory: PathBuf,
-    /// The files found at paths without links, for this root and its clones: each path is asked for once.
+    /// The files at paths without links, for this root and its clones. Each path is looked up once.
     nodes: Arc<RwLock<HashMap<PathBuf, Node>>>,
 }
 
@@ -119,12 +120,12 @@ impl std::fmt::Debug for Node {
 }
 
 impl Root {
-    /// This machine's root.
+    /// Returns the root of this machine.
     pub fn of_this_machine() -> Self {
         Self { directory: PathBuf::from("/"), nodes: Arc::default() }
     }
 
-    /// The root that a directory holds.
+    /// Returns the root in a directory.
     ///
     /// # Errors
     ///
@@ -147,24 +148,24 @@ impl Root {
         self.directory == Path::new("/")
     }
 
-    /// The path without any link in it, absolute inside this root, that `path` (absolute, or relative
-    /// to the root) leads to. An empty path is the root: the directory of `/x` is what stands before its slash.
+    /// Resolves `path` (absolute, or relative to the root) and returns its absolute path without links inside
+    /// this root. An empty path is the root, because the directory of `/x` is the text before its slash.
     ///
     /// # Errors
     ///
-    /// If there is nothing, or the way there is blocked.
+    /// If the path does not exist or cannot be reached.
     pub fn resolve(&self, path: &Path) -> Result<PathBuf, WalkError> {
         let mut cursor = RootCursor { root: self, walked: PathBuf::from("/") };
         walk(&mut cursor, path.as_os_str().as_bytes())?;
         Ok(cursor.walked)
     }
 
-    /// Opens the regular file at `path`, for reading; what is no regular file is never opened, so that
-    /// no pipe or device can block or be disturbed.
+    /// Opens the regular file at `path` for reading. Other files are never opened, so that no pipe or device
+    /// blocks or has side effects.
     ///
     /// # Errors
     ///
-    /// If there is no such file or it may not be read.
+    /// If the file does not exist or cannot be read.
     pub fn open(&self, path: &Path) -> Result<(File, FileIdentity), WalkError> {
         let place = self.outside(&self.resolve(path)?);
         let metadata = fs::symlink_metadata(&place)?;
@@ -183,7 +184,7 @@ impl Root {
         Ok((file, FileIdentity::of(&metadata)))
     }
 
-    /// The bytes of the object at `path`, as far as the loader reads them ([`content::object`]).
+    /// Returns the bytes of the object at `path` that the loader reads ([`content::object`]).
     ///
     /// # Errors
     ///
@@ -194,7 +195,7 @@ impl Root {
         Ok((content::object(&file, name)?, identity))
     }
 
-    /// The bytes of the regular file at `path`; of a script its beginning ([`content::whole`]).
+    /// Returns the bytes of the regular file at `path`, or the beginning of a script ([`content::whole`]).
     ///
     /// # Errors
     ///
@@ -203,12 +204,12 @@ impl Root {
         Ok(content::whole(&self.open(path)?.0)?)
     }
 
-    /// The content of a small file at `path`, read rather than mapped: files of `/proc` and `/sys` have no
-    /// size of their own.
+    /// Returns the content of a small file at `path`. It is read and not mapped, because files of `/proc` and
+    /// `/sys` have no size.
     ///
     /// # Errors
     ///
-    /// As [`Root::open`], or where it is no text.
+    /// As [`Root::open`], or if it is not text.
     pub fn read_text(&self, path: &Path) -> Result<String, WalkError> {
         const MOST: u64 = 1024 * 1024;
         let mut text = String::new();
@@ -216,7 +217,7 @@ impl Root {
         Ok(text)
     }
 
-    /// The names in the directory at `path`, sorted; none where there is no such directory.
+    /// The names in the directory at `path`, sorted. Empty if the directory does not exist.
     pub fn names(&self, path: &Path) -> Vec<String> {
         let Ok(directory) = self.resolve(path) else { return Vec::new() };
         let entries = fs::read_dir(self.outside(&directory)).into_iter().flatten().flatten();
@@ -225,8 +226,7 @@ impl Root {
         names
     }
 
-    /// The names in the directory at `path`, sorted; `None` where it cannot be
-    /// listed.
+    /// The names in the directory at `path`, sorted. `None` if it cannot be listed.
     pub fn listing(&self, path: &Path) -> Option<Vec<String>> {
         let directory = self.resolve(path).ok()?;
         let entries = fs::read_dir(self.outside(&directory)).ok()?.collect::<io::Result<Vec<_>>>().ok()?;
@@ -236,7 +236,8 @@ impl Root {
         Some(names)
     }
 
-    /// What is in the directory at `path`, sorted by name, links not followed; nothing where it cannot be listed.
+    /// The entries of the directory at `path`, sorted by name. Links are not followed. Empty if it cannot be
+    /// listed.
     pub fn entries(&self, path: &Path) -> Vec<DirectoryEntry> {
         let Ok(directory) = self.resolve(path) else { return Vec::new() };
         let entries = fs::read_dir(self.outside(&directory)).into_iter().flatten().flatten();
@@ -250,7 +251,7 @@ impl Root {
         all
     }
 
-    /// The attributes of the file or directory at `path`, links followed.
+    /// The attributes of the file or directory at `path`. Links are followed.
     ///
     /// # Errors
     ///
@@ -264,14 +265,14 @@ impl Root {
         self.metadata(path).is_ok_and(|metadata| metadata.is_dir())
     }
 
-    /// Whether the path leads to a directory that one may change to: this user on this machine.
+    /// Whether the path leads to a directory that this user may change to (on this machine).
     pub fn has_directory(&self, path: &Path) -> bool {
         let place = self.resolve(path).map(|inside| self.outside(&inside));
         place.is_ok_and(|place| place.is_dir() && (!self.is_this_machine() || may_execute(&place)))
     }
 
-    /// Whether the path leads to a regular file that may be executed: by this user on this machine, by
-    /// anyone in another root.
+    /// Whether the path leads to a regular file that may be executed: by this user on this machine, by any user
+    /// in another root.
     pub fn is_executable(&self, path: &Path) -> bool {
         let Ok(place) = self.resolve(path).map(|inside| self.outside(&inside)) else { return false };
         let Ok(metadata) = fs::symlink_metadata(&place) else { return false };
@@ -279,19 +280,19 @@ impl Root {
         may_be && (!self.is_this_machine() || may_execute(&place))
     }
 
-    /// Whether the file at a path lies on a file system of this machine from which nothing is executed.
+    /// Whether the file at a path is on a file system of this machine that is mounted with `noexec`.
     pub fn is_noexec(&self, path: &Path) -> bool {
         self.is_this_machine() && self.open(path).is_ok_and(|(file, _)| is_noexec(&file))
     }
 
-    /// What the file at a path says of the privileges of those who start it.
+    /// The privileges that the file at a path gives to the process that executes it.
     pub fn privileges(&self, path: &Path) -> Option<FilePrivileges> {
         let place = self.outside(&self.resolve(path).ok()?);
         let metadata = fs::symlink_metadata(&place).ok()?;
         Some(FilePrivileges::of(&place, &metadata))
     }
 
-    /// A path of this root as a path of this machine. `inside` must be free of links.
+    /// Returns a path of this root as a path of this machine. `inside` must be free of links.
     fn outside(&self, inside: &Path) -> PathBuf {
         self.directory.join(inside.strip_prefix("/").unwrap_or(inside))
     }
@@ -302,7 +303,7 @@ impl Root {
         }
         let node = self.node_anew(inside)?;
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        // A document names as many missing paths as it likes.
+        // A document may name any number of missing paths.
         if !matches!(node, Node::Missing) || nodes.len() < MOST_NODES {
             nodes.insert(inside.to_owned(), node.clone());
         }
@@ -333,20 +334,20 @@ impl Root {
     }
 }
 
-/// Whether this user may execute the file at a path of this machine, links followed (access(2), which counts
-/// mount options too).
+/// Whether this user may execute the file at a path of this machine. Links are followed (access(2), which also
+/// checks mount options).
 pub fn may_execute(path: &Path) -> bool {
     use rustix::fs::{Access, AtFlags, CWD};
     rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
-/// Whether a file lies on a file system that is mounted so that nothing on it is executed or mapped to be.
+/// Whether a file is on a file system that is mounted with `noexec`.
 pub fn is_noexec(file: &File) -> bool {
     let flags = rustix::fs::fstatvfs(file).map(|system| system.f_flag);
     flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
 }
 
-/// Where a walk is in a root.
+/// The position of a walk in a root.
 struct RootCursor<'r> {
     root: &'r Root,
     walked: PathBuf,
@@ -379,7 +380,7 @@ impl<'a> Cursor<'a> for RootCursor<'_> {
         Ok(())
     }
 
-    /// The file system itself says so, after it has looked at the rights to the directory.
+    /// The file system itself reports this, after it has checked the permissions of the directory.
     fn is_too_long(&self, _: &[u8]) -> bool {
         false
     }
@@ -390,7 +391,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// A root with a file `etc/inside` and whatever links the test makes.
+    /// A root with a file `etc/inside` and the links that the test creates.
     fn root() -> (tempfile::TempDir, Root) {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir_all(directory.path().join("etc")).unwrap();

@@ -1,33 +1,33 @@
-//! The walk of a path (path_resolution(7)), for every file system that a path is walked in: this machine's,
-//! an image's tree, a saved host, the scope of a document.
+//! The walk of a path (path_resolution(7)) in any file system: this machine's, an image's tree, a saved host,
+//! or the scope of a document.
 //!
-//! [`walk`] takes one name after the other, follows links, and holds the kernel's limits. What is at a name, and what
-//! lies above, a [`Cursor`] says: it holds the place that was reached, and ends the walk if it leads out of
-//! what it knows. A link at the end is followed. A slash at the end asks for a directory.
+//! [`walk`] takes one name after the other, follows links, and enforces the kernel's limits. A [`Cursor`] looks
+//! up names and parent directories. It holds the current position, and stops the walk if the path leads out of
+//! the known files. A link at the end is followed. A slash at the end requires a directory.
 
 use std::borrow::{Borrow, Cow};
 
 use crate::host::WalkError;
 use compat_sys::raw;
 
-/// How many links the kernel follows in one path (MAXSYMLINKS).
+/// The number of links that the kernel follows in one path (MAXSYMLINKS).
 pub const MAXIMUM_LINKS: usize = 40;
 
-/// The longest path that the kernel takes, its NUL included (PATH_MAX).
+/// The length limit of a path in the kernel, including the NUL (PATH_MAX).
 pub const MAXIMUM_PATH: usize = 4096;
 
-/// The longest name in a path that the kernel takes (NAME_MAX).
+/// The longest name in a path that the kernel accepts (NAME_MAX).
 pub const MAXIMUM_NAME: usize = 255;
 
-/// A path or a name in it: bytes, or the text that stands for them ([`raw`]).
+/// A path or a name in it: bytes, or the text that represents them ([`raw`]).
 pub trait Text: ToOwned {
     /// The bytes of the text itself.
     fn as_bytes(&self) -> &[u8];
 
-    /// How many bytes of the file system it stands for.
+    /// The number of bytes in the file system that it represents.
     fn length(&self) -> usize;
 
-    /// What lies between the slashes: names, and nothing before, behind or between two slashes.
+    /// The parts between the slashes. A part before, behind or between adjacent slashes is empty.
     fn components(&self) -> impl DoubleEndedIterator<Item = &Self>;
 }
 
@@ -59,34 +59,34 @@ impl Text for str {
     }
 }
 
-/// What a directory has at a name.
+/// The entry of a directory at a name.
 pub enum Found<'a, T: Text + ?Sized> {
-    /// A directory, or what is taken for one: the cursor is in it now.
+    /// A directory, or an entry that counts as one. The cursor has entered it.
     Directory,
-    /// A link with its target: the cursor is where the target starts if that is relative.
+    /// A link with its target. The cursor is in the directory from which a relative target starts.
     Link(Cow<'a, T>),
-    /// Anything else: the cursor is at it, and the walk ends here.
+    /// Any other file. The cursor is at it, and the walk ends here.
     Other,
 }
 
-/// What of a path is still to be walked.
+/// The rest of a path that has not been walked.
 pub struct Ahead<'a, T: Text + ?Sized> {
-    /// Last first.
+    /// In reverse order.
     components: Vec<Cow<'a, T>>,
 }
 
 impl<'a, T: Text + ?Sized> Ahead<'a, T> {
-    /// Whether the name before was the last of the path, without a slash behind it.
+    /// Whether the previous name was the last of the path, without a slash behind it.
     pub fn is_empty(&self) -> bool {
         self.components.is_empty()
     }
 
-    /// Whether nothing but slashes is left.
+    /// Whether only slashes are left.
     pub fn is_blank(&self) -> bool {
         self.names() == 0
     }
 
-    /// How many names are left.
+    /// The number of names that are left.
     pub fn names(&self) -> usize {
         self.components.iter().filter(|component| !component.as_bytes().is_empty()).count()
     }
@@ -107,50 +107,50 @@ impl<'a, T: Text + ?Sized> Ahead<'a, T> {
     }
 }
 
-/// Where a walk is in a file system.
+/// The position of a walk in a file system.
 pub trait Cursor<'a> {
-    /// What its names are.
+    /// The type of its names.
     type Text: Text + ?Sized + 'a;
-    /// Why a walk ends before the end of its path: an error of the kernel, or what else the file system has to say.
+    /// The reason for a walk to end early: an error of the kernel, or a condition of the file system.
     type Stop: From<WalkError>;
 
-    /// Goes to a name (never `.` or `..`) in the directory that was reached.
+    /// Enters a name (never `.` or `..`) in the current directory.
     ///
     /// # Errors
     ///
-    /// If nothing is there, or the walk ends for another reason.
+    /// If the name does not exist, or the walk ends for another reason.
     fn enter(
         &mut self,
         name: &Self::Text,
         ahead: &Ahead<'a, Self::Text>,
     ) -> Result<Found<'a, Self::Text>, Self::Stop>;
 
-    /// Goes to the directory above (`..`); the root is above itself.
+    /// Moves to the parent directory (`..`). The root is its own parent.
     ///
     /// # Errors
     ///
-    /// If that leads out of what the cursor knows.
+    /// If the parent is outside the files that the cursor knows.
     fn leave(&mut self, ahead: &Ahead<'a, Self::Text>) -> Result<(), Self::Stop>;
 
-    /// Goes to the root, from which an absolute link leads on.
+    /// Moves to the root, from which an absolute link continues.
     ///
     /// # Errors
     ///
-    /// If that leads out of what the cursor knows.
+    /// If the root is outside the files that the cursor knows.
     fn restart(&mut self, target: &Self::Text, ahead: &Ahead<'a, Self::Text>) -> Result<(), Self::Stop>;
 
-    /// Whether a name is longer than names are.
+    /// Whether a name exceeds the limit.
     fn is_too_long(&self, name: &Self::Text) -> bool {
         name.length() > MAXIMUM_NAME
     }
 }
 
-/// Walks a path from where the cursor is. An empty path leads nowhere else: the caller decides if there is one.
+/// Walks a path from the current position. An empty path stays there, and the caller decides whether it exists.
 ///
 /// # Errors
 ///
-/// [`WalkError::TooLong`], [`WalkError::Loop`] and [`WalkError::NotDirectory`] at the kernel's limits; what else
-/// ends the walk, the cursor says.
+/// [`WalkError::TooLong`], [`WalkError::Loop`] and [`WalkError::NotDirectory`] at the kernel's limits, and the
+/// errors of the cursor.
 pub fn walk<'a, C: Cursor<'a>>(cursor: &mut C, path: &'a C::Text) -> Result<(), C::Stop> {
     if path.as_bytes().len() >= MAXIMUM_PATH {
         return Err(WalkError::TooLong.into());
@@ -160,7 +160,7 @@ pub fn walk<'a, C: Cursor<'a>>(cursor: &mut C, path: &'a C::Text) -> Result<(), 
     walk_on(cursor, ahead)
 }
 
-/// As [`walk`], along names rather than the text of a path.
+/// As [`walk`], for names instead of the text of a path.
 ///
 /// # Errors
 ///

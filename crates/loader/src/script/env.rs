@@ -1,23 +1,23 @@
-//! What `env` does with the argument of a first line.
+//! The effect of `env` and its argument on a script's first line.
 //!
-//! The kernel hands everything behind the interpreter over as one argument, and the script's path as the next.
-//! Sources: coreutils 9 `src/env.c` (options, and `build_argv` for the string of `-S`); busybox
-//! `coreutils/env.c`, which knows neither `-S` nor `-C`.
+//! The kernel passes everything after the interpreter as one argument, and the script's path as the next.
+//! Sources: coreutils 9 `src/env.c` (options, and `build_argv` for the string of `-S`), and busybox
+//! `coreutils/env.c`, which supports neither `-S` nor `-C`.
 
 use std::collections::VecDeque;
 
 use crate::script::Refusal;
 
-/// A program that `env` starts, and with which environment.
+/// A program that `env` starts, and its environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Env {
-    /// The program: a path, or a name to be looked for in PATH.
+    /// The program: a path, or a name that is searched in PATH.
     pub program: String,
-    /// Its arguments in front of the script.
+    /// The arguments before the script.
     pub arguments: Vec<String>,
-    /// The directory that it is started in (`-C`).
+    /// The working directory of the program (`-C`).
     pub directory: Option<String>,
-    /// Whether the environment is empty but for what follows (`-i`).
+    /// Whether the environment starts empty (`-i`).
     pub is_empty: bool,
     /// Variables that are removed (`-u`).
     pub removed: Vec<String>,
@@ -26,7 +26,7 @@ pub struct Env {
 }
 
 impl Env {
-    /// The value of a variable, by the one that it had before.
+    /// Returns the value of a variable, given its previous value.
     pub fn variable<'a>(&'a self, name: &str, before: Option<&'a str>) -> Option<&'a str> {
         let set = self.set.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let is_kept = !self.is_empty && !self.removed.iter().any(|removed| removed == name);
@@ -34,12 +34,12 @@ impl Env {
     }
 }
 
-/// Which `env` it is.
+/// The implementation of `env`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvKind {
-    /// That of GNU coreutils.
+    /// GNU coreutils.
     Coreutils,
-    /// That of busybox.
+    /// Busybox.
     Busybox,
 }
 
@@ -52,27 +52,26 @@ enum Argument {
 }
 
 impl EnvKind {
-    /// What becomes of the argument on a script's first line; an error in the words of `env` where it starts
-    /// nothing, or nothing but the script again.
+    /// Interprets the argument on a script's first line.
     ///
     /// # Errors
     ///
-    /// In the words of `env`.
+    /// If `env` starts nothing, or only the script again. The text is that of `env`.
     pub fn start(self, argument: Option<&str>) -> Result<Env, Refusal> {
         let text = argument.map(|text| Argument::Text(text.to_owned()));
         self.run(text.into_iter().chain([Argument::Script]))
     }
 
-    /// What becomes of the arguments of a command.
+    /// Interprets the arguments of a command.
     ///
     /// # Errors
     ///
-    /// In the words of `env`.
+    /// If `env` starts nothing. The text is that of `env`.
     pub fn command(self, words: &[String]) -> Result<Env, Refusal> {
         self.run(words.iter().cloned().map(Argument::Text))
     }
 
-    /// The error about a program whose name is empty.
+    /// The error for a program with an empty name.
     fn no_program(self) -> String {
         let failed = match self {
             Self::Coreutils => "",
@@ -89,7 +88,7 @@ impl EnvKind {
     }
 }
 
-/// `-S` may stand in its own string: no more often than this.
+/// The most times that `-S` may occur in its own string.
 const MOST_SPLITS: usize = 16;
 
 struct Line {
@@ -98,7 +97,7 @@ struct Line {
     splits: usize,
 }
 
-/// The long options of coreutils, and whether a value follows: always, if it is given, never.
+/// The long options of coreutils, and whether they take a value: always, optionally, or never.
 const LONG: [(&str, char, Value); 13] = [
     ("ignore-environment", 'i', Value::None),
     ("null", '0', Value::None),
@@ -123,7 +122,7 @@ enum Value {
 }
 
 impl Line {
-    /// Takes all options (`getopt_long` with `+`: they end at the first operand).
+    /// Reads all options (`getopt_long` with `+`: they end at the first operand).
     fn options(&mut self, env: &mut Env) -> Result<(), Refusal> {
         let mut is_null = false;
         while let Some(Argument::Text(text)) = self.rest.front().cloned() {
@@ -151,7 +150,7 @@ impl Line {
         if is_null { Err("env: cannot specify --null (-0) with command".into()) } else { Ok(()) }
     }
 
-    /// A cluster of short options.
+    /// Reads a cluster of short options.
     fn short(&mut self, cluster: &str, env: &mut Env, is_null: &mut bool) -> Result<(), Refusal> {
         let mut letters = cluster.chars();
         while let Some(letter) = letters.next() {
@@ -172,11 +171,11 @@ impl Line {
         Ok(())
     }
 
-    /// The value of an option in the next argument.
+    /// Returns the value of an option from the next argument.
     fn value(&mut self, option: &str) -> Result<String, Refusal> {
         match self.rest.pop_front() {
             Some(Argument::Text(text)) => Ok(text),
-            // The path of the script is taken for it, and nothing is left to be started.
+            // The script's path becomes the value, so nothing is left to start.
             Some(Argument::Script) => Err(Refusal::ScriptIsValue(option.to_owned())),
             None => Err(format!("env: option requires an argument {option}").into()),
         }
@@ -211,7 +210,7 @@ impl Line {
             ('i', _) => env.is_empty = true,
             ('0', _) => *is_null = true,
             ('u', Some(name)) => {
-                // unsetenv(3) refuses both; busybox does not look at what it returns.
+                // unsetenv(3) rejects both. Busybox ignores its result.
                 if self.kind == EnvKind::Coreutils && (name.is_empty() || name.contains('=')) {
                     return Err(format!("env: cannot unset '{name}': Invalid argument").into());
                 }
@@ -224,18 +223,18 @@ impl Line {
             ('S', Some(text)) => {
                 self.splits += 1;
                 if self.splits > MOST_SPLITS {
-                    return Err("env: -S within -S without an end".into());
+                    return Err("env: -S is nested too deeply".into());
                 }
                 let words = split(&text)?;
                 words.into_iter().rev().for_each(|word| self.rest.push_front(Argument::Text(word)));
             }
-            ('h' | 'V', _) => return Err("env prints about itself and starts nothing".into()),
+            ('h' | 'V', _) => return Err("env prints its help or version and starts nothing".into()),
             _ => {}
         }
         Ok(())
     }
 
-    /// Takes assignments and the command.
+    /// Reads assignments and the command.
     fn operands(mut self, mut env: Env) -> Result<Env, Refusal> {
         while let Some(Argument::Text(text)) = self.rest.front() {
             let Some((name, value)) = text.split_once('=') else { break };
@@ -248,7 +247,7 @@ impl Line {
             Some(Argument::Script) => {
                 return Err(Refusal::Endless);
             }
-            None => return Err("env is given no program".into()),
+            None => return Err("env has no program to start".into()),
         }
         let texts = self.rest.into_iter();
         env.arguments =
@@ -257,7 +256,8 @@ impl Line {
     }
 }
 
-/// Splits the string of `-S`. A variable in it (`${NAME}`) is not known: the word with it is kept as written.
+/// Splits the string of `-S`. The value of a variable in it (`${NAME}`) is unknown, so its word is kept as
+/// written.
 fn split(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -289,7 +289,7 @@ fn split(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// What a backslash and the character behind it stand for.
+/// The meaning of a backslash and the character after it.
 enum Escape {
     Text(String),
     Separator,
@@ -327,7 +327,7 @@ mod tests {
         })
     }
 
-    /// Each was tried with env of coreutils 9.1.
+    /// All cases were tried with env of coreutils 9.1.
     #[test]
     fn coreutils_starts_what_its_one_argument_says() {
         for (argument, program) in [
@@ -362,8 +362,8 @@ mod tests {
         insta::assert_snapshot!(error("-S $SHELL"), @"env: only ${VARNAME} expansion is supported");
         insta::assert_snapshot!(error("-S 'sh"), @"env: no terminating quote in -S string");
         insta::assert_snapshot!(error("--ign"), @"env: unrecognized option '--ign'");
-        insta::assert_snapshot!(error("--help"), @"env prints about itself and starts nothing");
-        // The blank belongs to the name, and what is left is the script's own path.
+        insta::assert_snapshot!(error("--help"), @"env prints its help or version and starts nothing");
+        // The blank belongs to the name, and only the script's own path is left.
         for argument in ["-u X", "A=1", "--", "-", "-i", "-C /"] {
             assert_eq!(error(argument), "env starts the script itself again, without an end", "{argument}");
         }
@@ -372,7 +372,7 @@ mod tests {
         }
     }
 
-    /// Each was tried with env of coreutils 9.1 and of busybox 1.35.
+    /// All cases were tried with env of coreutils 9.1 and of busybox 1.35.
     #[test]
     fn an_empty_word_is_no_program_variable_or_directory() {
         let error = |argument| start(EnvKind::Coreutils, argument).unwrap_err();
@@ -407,7 +407,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Invariant: any argument gives a program or an error.
+        /// Invariant: any argument results in a program or an error.
         #[test]
         fn any_argument_is_read(argument in "(-S)?([-'\" =\r]|\\PC){0,60}") {
             for kind in [EnvKind::Coreutils, EnvKind::Busybox] {

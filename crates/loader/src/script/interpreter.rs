@@ -1,24 +1,24 @@
-//! What interpreters of other languages than the shell's are told to run: a file, or something else. Which of
-//! their options take a value is from the manual of each.
+//! The files and modules that interpreters of other languages run, from their arguments. The manual of each
+//! interpreter defines the options that take a value.
 
-/// What an interpreter runs.
+/// The code that an interpreter runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Interpreted {
-    /// A file, which it looks for by this path and with these endings.
+    /// A file with its path and the endings that the interpreter tries.
     File(String, &'static [&'static str]),
     /// A module, a class or a text.
     Other(String),
 }
 
-/// What options of one letter are, which stand in one word.
+/// The meaning of one-letter options that are joined in one word.
 enum Joined<'a> {
-    /// Nothing that concerns the words behind.
+    /// Options without an effect on the following words.
     Flags,
-    /// The next word is the value of the last.
+    /// The next word is the value of the last option.
     Value,
-    /// An option that says what to run: the rest of the word, or the next if that is empty.
+    /// An option with the code to run: the rest of the word, or the next word if the rest is empty.
     Run(&'static str, &'a str),
-    /// The same for a file.
+    /// An option with the file to run, in the same form.
     File(&'a str),
 }
 
@@ -31,11 +31,11 @@ struct Interpreter {
     file: &'static [&'static str],
     /// Options that are followed by a value.
     value: &'static [&'static str],
-    /// Whether the first word that is no option is a file.
+    /// Whether the first word that is not an option is a file.
     takes_file: bool,
-    /// Options of one letter that may stand in one word, without a value. None where words are taken as they are.
+    /// One-letter options without a value that may be joined in one word. Empty if options are never joined.
     flags: &'static str,
-    /// Those whose value is the rest of the word, which may be empty.
+    /// Options with the rest of the word as their value, which may be empty.
     attached: &'static str,
     endings: &'static [&'static str],
 }
@@ -48,7 +48,7 @@ const fn interpreter(
     Interpreter { name, run, file: &[], value, takes_file: true, flags: "", attached: "", endings: &[] }
 }
 
-/// The same for one that reads several letters in one word.
+/// Returns the same interpreter with options that may be joined in one word.
 const fn lettered(flags: &'static str, attached: &'static str, of: Interpreter) -> Interpreter {
     Interpreter { flags, attached, ..of }
 }
@@ -129,8 +129,8 @@ const JAVA: Interpreter = Interpreter {
     )
 };
 
-/// What a program of this name is told to run by its arguments; none if it is no known interpreter, or is told to
-/// run nothing.
+/// Returns the code that a program of this name runs with these arguments. `None` if it is not a known
+/// interpreter or runs nothing.
 pub fn interpreted(name: &str, arguments: &[String]) -> Option<Interpreted> {
     let is_version = |rest: &str| !rest.starts_with(|letter: char| letter.is_ascii_alphabetic());
     let is_it = |known: &&Interpreter| name.strip_prefix(known.name).is_some_and(is_version);
@@ -171,7 +171,7 @@ impl Interpreter {
         None
     }
 
-    /// What the letters of one word are; none where one is not known, or lets nothing be run.
+    /// Interprets the letters of one word. `None` if a letter is unknown or prevents the run.
     fn letters<'a>(&self, letters: &'a str) -> Option<Joined<'a>> {
         for (at, letter) in letters.char_indices() {
             let rest = &letters[at + letter.len_utf8()..];
@@ -225,7 +225,7 @@ mod tests {
             ("Rscript --vanilla a.R", Some("a.R")),
             ("dotnet app.dll", Some("app.dll")),
             ("nginx -g x", None),
-            // Letters in one word: those of Python and Perl were tried, the others are from the manuals.
+            // Joined letters: the cases of Python and Perl were tried, the others follow the manuals.
             ("python3 -um http.server", Some("+-m http.server")),
             ("python3 -uc 1", Some("+-c 1")),
             ("python3 -mhttp.server 80", Some("+-m http.server")),

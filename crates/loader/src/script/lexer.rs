@@ -1,12 +1,12 @@
 //! The tokens of a shell script.
 //!
-//! Source: POSIX.1-2024, Shell Command Language, 2.2 "Quoting" and 2.3 "Token Recognition", with what bash
-//! adds to the operators.
+//! Source: POSIX.1-2024, Shell Command Language, 2.2 "Quoting" and 2.3 "Token Recognition", and the additional
+//! operators of bash.
 
 /// A part of a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// Text that stands for itself.
+    /// Literal text.
     Text(String),
     /// A plain `$NAME` or `${NAME}`.
     Variable(String),
@@ -14,29 +14,29 @@ pub(super) enum Part {
     Arguments,
     /// The directory of the script: `${0%/*}`, `$(dirname "$0")` and the like.
     OwnDirectory,
-    /// Another expansion, which is never of something that is not set.
+    /// Another expansion that is always set.
     Expansion,
-    /// Another expansion, of what may not be set.
+    /// Another expansion that may be unset.
     MayBeUnset,
-    /// An expansion that ends the script if the variable is not set: `${NAME:?message}`.
+    /// An expansion that ends the script if the variable is unset: `${NAME:?message}`.
     Required,
     /// The output of a command.
     Output,
 }
 
-/// A word, and whether any of it is quoted.
+/// A word, and whether any part of it is quoted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Word {
     pub parts: Vec<Part>,
     pub is_quoted: bool,
-    /// Where among the parts are expansions that are not quoted: their values are split.
+    /// The indexes of unquoted expansions among the parts. Their values are split into fields.
     pub bare: Vec<usize>,
-    /// Whether the shell puts something else in its place: names of files, or a home directory.
+    /// Whether the shell replaces it by file names or a home directory.
     pub is_pattern: bool,
 }
 
 impl Word {
-    /// The text of a word without expansions and quotes: what may be a reserved word.
+    /// Returns the text of a word without expansions and quotes, which may be a reserved word.
     pub(super) fn plain(&self) -> Option<&str> {
         match &self.parts[..] {
             [Part::Text(text)] if !self.is_quoted => Some(text),
@@ -44,12 +44,12 @@ impl Word {
         }
     }
 
-    /// Whether it holds the end of a Windows line, which is no blank for a shell.
+    /// Whether it contains a carriage return, which a shell does not treat as a blank.
     pub(super) fn has_carriage_return(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains('\r')))
     }
 
-    /// Takes a character that is not quoted.
+    /// Adds an unquoted character.
     fn add_bare(&mut self, other: char) {
         let before = match self.parts.last() {
             Some(Part::Text(text)) => text.as_str(),
@@ -76,17 +76,17 @@ impl Word {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     Word(Word),
-    /// A control operator; a newline is `;`.
+    /// A control operator. A newline is `;`.
     Operator(&'static str),
-    /// A redirection; a word follows.
+    /// A redirection, followed by a word.
     Redirection,
 }
 
-/// The longest first: each is taken where it matches.
+/// The longest first, because the first match is taken.
 const OPERATORS: [&str; 9] = [";;", "&&", "||", "|&", ";", "&", "|", "(", ")"];
 const REDIRECTIONS: [&str; 11] = ["<<<", "&>>", "<<-", ">>", "<<", "<&", ">&", "<>", ">|", "&>", "<"];
 
-/// How the directory of a script is asked for: what is between `$(` and `)`, blanks and quotes left out.
+/// Commands that print the script's directory: the text between `$(` and `)` without blanks and quotes.
 const OWN_DIRECTORY: [&str; 9] = [
     "dirname$0",
     "dirname--$0",
@@ -99,7 +99,7 @@ const OWN_DIRECTORY: [&str; 9] = [
     "cd$(dirname--$0)&&pwd",
 ];
 
-/// Splits a script into tokens. `None` where a quotation or expansion does not end.
+/// Splits a script into tokens. `None` if a quotation or expansion does not end.
 pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
     let mut lexer = Lexer { rest: text, tokens: Vec::new(), here_documents: Vec::new() };
     while lexer.step()? {}
@@ -109,12 +109,12 @@ pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
 struct Lexer<'a> {
     rest: &'a str,
     tokens: Vec<Token>,
-    /// The words that end the documents that begin in the next line.
+    /// The delimiters of the here-documents that begin in the next line.
     here_documents: Vec<String>,
 }
 
 impl Lexer<'_> {
-    /// Takes one token; says whether there may be more.
+    /// Reads one token. Returns whether more tokens may follow.
     fn step(&mut self) -> Option<bool> {
         self.rest = self.rest.trim_start_matches([' ', '\t']);
         while let Some(rest) = self.rest.strip_prefix("\\\n") {
@@ -143,7 +143,7 @@ impl Lexer<'_> {
         found.is_some()
     }
 
-    /// A redirection with the number in front of it.
+    /// Reads a redirection with the number before it.
     fn redirection(&mut self) -> Option<bool> {
         let text = self.rest.trim_start_matches(|c: char| c.is_ascii_digit());
         let mut all = REDIRECTIONS.into_iter().chain([">"]);
@@ -284,7 +284,7 @@ impl Lexer<'_> {
     }
 }
 
-/// What `${…}` stands for.
+/// The meaning of `${…}`.
 fn braced(text: &str) -> Part {
     let is_name = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     match text {
@@ -296,7 +296,7 @@ fn braced(text: &str) -> Part {
     }
 }
 
-/// What an expansion of a variable or an argument stands for that does something with the value.
+/// The meaning of an expansion that modifies the value of a variable or an argument.
 fn changed(text: &str) -> Part {
     let behind = text.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
     let name = &text[..text.len() - behind.len()];
@@ -313,13 +313,13 @@ fn of_argument(name: &str) -> Part {
     if name == "0" { Part::Expansion } else { Part::MayBeUnset }
 }
 
-/// What a command in a word stands for.
+/// The meaning of a command substitution.
 fn output(command: &str) -> Part {
     let bare: String = command.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
     if OWN_DIRECTORY.contains(&bare.as_str()) { Part::OwnDirectory } else { Part::Output }
 }
 
-/// How long a bracketed text is, its brackets included; brackets in quotes do not count.
+/// The length of a bracketed text including its brackets. Quoted brackets do not count.
 fn balanced(text: &str, open: char, close: char) -> Option<usize> {
     let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
     for (at, c) in text.char_indices() {

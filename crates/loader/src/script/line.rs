@@ -1,24 +1,25 @@
-//! The first line, as the kernel reads it (execve(2), "Interpreter scripts"; `fs/binfmt_script.c`).
+//! The first line of a script, as the kernel reads it (execve(2), "Interpreter scripts", and
+//! `fs/binfmt_script.c`).
 
 use crate::script::{Body, is_shell, shell};
 use compat_sys::raw;
 
-/// The kernel looks at this many bytes of a file (`BINPRM_BUF_SIZE`).
+/// The number of bytes of a file that the kernel examines (`BINPRM_BUF_SIZE`).
 const BUFFER_SIZE: usize = 256;
 
-/// What a script's first line says.
+/// The content of a script's first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedScript {
     /// The interpreter's path.
     pub interpreter: String,
     /// Everything after it, as one argument.
     pub argument: Option<String>,
-    /// What the rest of it does, of a shell's script.
+    /// The effect of the remaining lines, for a shell script.
     pub body: Body,
 }
 
-/// Reads the first line of a file. `None` when it is no script; an error in the kernel's words when it
-/// is one that cannot be started.
+/// Reads the first line of a file. `None` if it is not a script, and the kernel's error if it is a script that
+/// cannot be started.
 pub fn parse_script(data: &[u8]) -> Option<Result<ParsedScript, &'static str>> {
     const MALFORMED: &str = "Exec format error";
     let head = &data[..data.len().min(BUFFER_SIZE)];
@@ -30,7 +31,7 @@ pub fn parse_script(data: &[u8]) -> Option<Result<ParsedScript, &'static str>> {
     let Some(text) = start.map(|start| &text[start..]) else { return Some(Err(MALFORMED)) };
     let ends = |byte: &u8| is_blank(byte) || *byte == 0;
     let split = text.iter().position(ends);
-    // Without the end of the line in sight, the name itself may be cut: the kernel refuses.
+    // The name may be truncated if the line does not end within the buffer. The kernel then refuses the script.
     if end.is_none() && data.len() >= BUFFER_SIZE && split.is_none() {
         return Some(Err(MALFORMED));
     }
@@ -55,36 +56,36 @@ pub fn parse_script(data: &[u8]) -> Option<Result<ParsedScript, &'static str>> {
     Some(Ok(script))
 }
 
-/// Why a file that is no ELF object is no script either.
+/// Explains why a file that is not an ELF object is not a script either.
 pub fn why_none(data: &[u8]) -> &'static str {
     let head = &data[..data.len().min(BUFFER_SIZE)];
     if data.is_empty() {
         "it is empty"
     } else if data.starts_with(b"\xef\xbb\xbf#!") {
-        "Exec format error: a byte order mark stands in front of its #! (save it as UTF-8 without one)"
+        "Exec format error: a byte order mark precedes its #! (save it as UTF-8 without one)"
     } else if head.iter().all(|byte| !matches!(byte, 0..=8 | 14..=26 | 28..=31)) {
-        "Exec format error: it has no #! line (write #!/bin/sh into its first line)"
+        "Exec format error: it has no #! line (add #!/bin/sh as its first line)"
     } else {
         "neither an ELF object nor a script"
     }
 }
 
 impl ParsedScript {
-    /// A script that says this, at least as long as the shortest object, so that it is read as a script and
-    /// not as too short.
+    /// Returns an equivalent script. It is at least as long as the shortest object, so that it is not rejected
+    /// as too short.
     pub fn text(&self) -> bytes::Bytes {
         let argument = self.argument.as_deref().unwrap_or_default();
         let line = format!("#!{} {argument}\n{}", self.interpreter, self.body.text());
         bytes::Bytes::from(raw::bytes(&format!("{line:64}\n")).into_owned())
     }
 
-    /// The applet of busybox that the first line asks for.
+    /// The applet of busybox that the first line names.
     pub fn applet(&self) -> Option<&str> {
         let is_busybox = name_of(&self.interpreter) == "busybox";
         self.argument.as_deref().filter(|_| is_busybox)?.split_whitespace().next()
     }
 
-    /// Why its interpreter refuses the argument: a shell takes the end of a Windows line for an option.
+    /// Explains why the interpreter rejects the argument: a shell treats a carriage return as an option.
     pub fn refused_argument(&self) -> Option<String> {
         let argument = self.argument.as_deref().filter(|argument| argument.ends_with('\r'))?;
         let name = name_of(&self.interpreter);
@@ -92,7 +93,7 @@ impl ParsedScript {
             .then(|| format!("{name}: invalid option {argument:?}: the script has Windows line endings"))
     }
 
-    /// Whether a shell runs it, as far as the first line tells.
+    /// Whether a shell runs it, according to the first line.
     fn is_of_shell(&self) -> bool {
         match name_of(&self.interpreter) {
             "env" => {

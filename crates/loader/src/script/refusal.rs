@@ -1,17 +1,17 @@
-//! Why the first line of a script starts nothing.
+//! Reasons for a script's first line to start nothing.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
-/// Why the first line of a script starts nothing. A document has its text.
+/// Why the first line of a script starts nothing. Documents contain its text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// What `env`, or the shell, prints of its argument, or would have to say.
+    /// The message of `env` or the shell about its argument, or an equivalent text.
     Words(String),
-    /// `env` takes the path of the script for the value of this option, and nothing is left to be started.
+    /// `env` uses the path of the script as the value of this option, so nothing is left to start.
     ScriptIsValue(String),
-    /// `env` starts the script again, and that `env` once more. Nothing is printed.
+    /// `env` starts the script again, which runs `env` again, endlessly. Nothing is printed.
     Endless,
 }
 
@@ -19,7 +19,7 @@ const ENDLESS: &str = "env starts the script itself again, without an end";
 const SCRIPT_IS_VALUE: &str = "env: the script itself becomes the value of ";
 
 impl Refusal {
-    /// Whether something is printed when the script is started.
+    /// Whether a message is printed when the script is started.
     pub fn is_printed(&self) -> bool {
         matches!(self, Self::Words(_))
     }
@@ -75,7 +75,7 @@ mod tests {
             assert_eq!(text, format!("\"{refusal}\""));
             assert_eq!(serde_json::from_str::<Refusal>(&text).unwrap(), refusal);
         }
-        // What a script names decides nothing.
+        // A name in the script does not affect the type.
         assert!(Refusal::from("env: cannot change directory to 'the script itself'").is_printed());
     }
 }

@@ -1,8 +1,8 @@
-//! What a shell script ends with, as far as that can be told without running it.
+//! Determines the final command of a shell script, as far as possible without running it.
 //!
-//! Only commands at the script's top level count: assignments and builtins that start nothing are followed, the
-//! last command is what the script is for. Whatever cannot be followed is said to be: a branch, a loop, a
-//! function, a pipeline, another program before the last. Source: POSIX.1-2024, Shell Command Language.
+//! Only commands at the script's top level count. Assignments and builtins that start nothing are followed, and
+//! the last command is the purpose of the script. Anything else is reported as not followed: a branch, a loop,
+//! a function, a pipeline, or another program before the last. Source: POSIX.1-2024, Shell Command Language.
 
 mod field;
 mod option;
@@ -15,30 +15,31 @@ use statement::{Command, Statement, statements};
 
 use crate::script::lexer::{Part, Token, Word, tokens};
 
-/// A longer script is not looked at, in bytes.
+/// The longest script that is read, in bytes.
 pub const LONGEST: usize = 64 << 10;
-/// No more words of a command are kept, and no longer ones.
+/// The most words of a command that are kept.
 const MOST_WORDS: usize = 64;
 const LONGEST_WORD: usize = 4096;
-/// What stands for an argument that cannot be told.
+/// The placeholder for an argument that cannot be determined.
 pub const UNKNOWN: &str = "…";
-/// What stands for the script's own directory at the beginning of a path.
+/// The placeholder for the script's own directory at the beginning of a path.
 pub const OWN_DIRECTORY: &str = "${0%/*}";
-/// What stands for all arguments of the script.
+/// The placeholder for all arguments of the script.
 pub const ARGUMENTS: &str = "$@";
-/// The variables that say where programs and libraries are searched.
+/// The variables with the search paths of programs and libraries.
 const SEARCH_PATHS: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 
-/// What a script does.
+/// The effect of a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Body {
-    /// The command that it ends with, in words: [`ARGUMENTS`] stands for those it is given, [`OWN_DIRECTORY`] at
-    /// the beginning of a word for its directory. Empty when it cannot be told, or there is none.
+    /// The words of the command that it ends with. [`ARGUMENTS`] stands for the script's arguments, and
+    /// [`OWN_DIRECTORY`] at the beginning of a word for its directory. Empty if the command cannot be
+    /// determined or does not exist.
     pub command: Vec<String>,
-    /// The directory that it changes to before.
+    /// The directory that it changes to before the command.
     pub directory: Option<String>,
-    /// PATH and LD_LIBRARY_PATH of the command, where it sets them; `$PATH` and `$LD_LIBRARY_PATH` in them stand
-    /// for the values before.
+    /// PATH and LD_LIBRARY_PATH of the command, if the script sets them. `$PATH` and `$LD_LIBRARY_PATH` in them
+    /// stand for the previous values.
     pub variables: BTreeMap<String, String>,
     /// Whether it starts nothing else.
     pub whole: bool,
@@ -50,7 +51,8 @@ impl Body {
         Self::parse_with(text, "")
     }
 
-    /// The same for the words that start the shell: its name, and arguments such as the one on the first line (`-e`).
+    /// Reads the same text for a shell that was started with `words`: its name, and arguments such as the one
+    /// on the first line (`-e`).
     pub fn parse_with(text: &str, words: &str) -> Self {
         if text.len() > LONGEST || text.contains('\0') {
             return Self::default();
@@ -60,12 +62,12 @@ impl Body {
         tokens(text).map(|tokens| reader.read(&tokens)).unwrap_or_default()
     }
 
-    /// Whether anything is known of it.
+    /// Whether any of its effect is known.
     pub fn is_known(&self) -> bool {
         self.whole || !self.command.is_empty()
     }
 
-    /// A script that reads the same.
+    /// Returns a shorter script with the same effect.
     pub fn text(&self) -> String {
         let mut text = String::new();
         if !self.whole {
@@ -89,49 +91,50 @@ fn quoted(word: &str) -> String {
     format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// What was read so far.
+/// The state of the reader.
 #[derive(Default)]
 struct Reader {
     body: Body,
     variables: BTreeMap<String, Option<String>>,
     exported: BTreeSet<String>,
     functions: BTreeSet<String>,
-    /// Something was not followed that may have changed the directory or a variable.
+    /// Whether a command that was not followed may have changed the directory or a variable.
     is_tainted: bool,
-    /// It starts something that is not followed.
+    /// Whether it starts a program that is not followed.
     is_partial: bool,
     has_other_arguments: bool,
-    /// Something that was not followed may have ended the script.
+    /// Whether a command that was not followed may have ended the script.
     may_have_ended: bool,
-    /// Something is run when the script ends, unless a program takes its place.
+    /// Whether a command runs when the script ends, unless a program replaces the shell.
     has_exit_trap: bool,
     is_replaced: bool,
-    /// The command opens files, without which it is not run.
+    /// Whether the command opens files. If that fails, the command does not run.
     opens_files: bool,
     options: Options,
-    /// A directory was changed to in the command before, which is looked for when the script is followed.
+    /// Whether the previous command changed the directory. Its existence is checked when the script is
+    /// followed.
     is_after_change: bool,
-    /// What lies between the last command and here cannot keep it from being reached.
+    /// Whether the commands between the last program and here cannot prevent the next command.
     is_certain: bool,
-    /// A condition decides whether it is.
+    /// Whether a condition decides if the next command runs.
     is_conditional: bool,
 }
 
-/// Builtins that neither start a program nor change what matters here.
+/// Builtins that neither start a program nor change the followed state.
 const HARMLESS: [&str; 11] =
     [":", "true", "echo", "printf", "umask", "ulimit", "shopt", "wait", "local", "trap", "builtin"];
-/// Other builtins that may fail for reasons outside of the script.
+/// Other builtins that may fail for external reasons.
 const MAY_FAIL: [&str; 5] = ["ulimit", "umask", "wait", "shopt", "local"];
-/// Builtins for which a redirection that fails ends the script (POSIX, "Consequences of Shell Errors").
+/// Builtins for which a failed redirection ends the script (POSIX, "Consequences of Shell Errors").
 const SPECIAL: [&str; 15] = [
     ":", ".", "break", "continue", "eval", "exec", "exit", "export", "readonly", "return", "set", "shift",
     "times", "trap", "unset",
 ];
-/// The variables that change what is loaded.
+/// The variables that change the loaded libraries.
 const LOADED: [&str; 3] = ["PATH", "LD_LIBRARY_PATH", "LD_PRELOAD"];
-/// Variables that shells set themselves, or that every start has.
+/// Variables that shells set themselves or that are always set.
 const ALWAYS_SET: [&str; 6] = ["PATH", "HOME", "PWD", "IFS", "OPTIND", "PPID"];
-/// Builtins that are asked about something, so that what follows by `&&` may not be reached.
+/// Builtins that test a condition, so that a command after `&&` may not run.
 const CONDITIONS: [&str; 9] = ["test", "[", "[[", "command", "type", "hash", "read", "kill", "false"];
 
 impl Reader {
@@ -153,7 +156,7 @@ impl Reader {
         self.conclude()
     }
 
-    /// Something cannot be followed, and what came before it is not the end.
+    /// Marks the script as not followed from here on: the command before is not its end.
     fn give_up(&mut self) {
         self.is_tainted = true;
         self.is_partial = true;
@@ -161,9 +164,9 @@ impl Reader {
         self.body.command.clear();
     }
 
-    /// Takes one command; says whether the script ends there.
+    /// Reads one command. Returns whether the script ends there.
     fn take(&mut self, command: &Command<'_>) -> bool {
-        // The end of a Windows line: what a builtin or a program makes of such a word is not known.
+        // The effect of a carriage return in a word of a builtin or program is unknown.
         self.is_partial |= command.words.iter().any(|word| word.has_carriage_return());
         let is_pipe = |operator: &str| operator.starts_with('|') && operator != "||";
         if is_pipe(command.before) || is_pipe(command.after) || command.after == "&" {
@@ -192,12 +195,12 @@ impl Reader {
                 self.give_up();
                 false
             }
-            // The shells do not agree what a `return` outside of functions does.
+            // Shells disagree about `return` outside of functions.
             Some("return") => {
                 self.give_up();
                 true
             }
-            // A directory that is not there is found when the script is followed.
+            // A missing directory is found when the script is followed.
             Some("exit") if command.before == "||" && is_after_change => false,
             Some("exit") => {
                 self.may_have_ended |= !is_certain;
@@ -214,7 +217,7 @@ impl Reader {
         ends
     }
 
-    /// What does not end the script by itself.
+    /// Reads a command that does not end the script by itself.
     fn builtin_or_program(
         &mut self,
         name: Option<&str>,
@@ -230,7 +233,7 @@ impl Reader {
             Some("set") => self.set(words),
             Some("shift") => {
                 self.has_other_arguments = true;
-                // Some shells end where there are fewer arguments.
+                // Some shells exit if there are fewer arguments.
                 self.may_have_ended = true;
             }
             Some("builtin") if words.len() > 1 => self.give_up(),
@@ -250,7 +253,7 @@ impl Reader {
         }
     }
 
-    /// Notes what ends the script before the command is even run.
+    /// Records expansions that may end the script before the command runs.
     fn note_expansions(&mut self, command: &Command<'_>) {
         let may_end = |part: &Part| match part {
             Part::Required => true,
@@ -264,18 +267,18 @@ impl Reader {
         self.may_have_ended |= command.words.iter().any(|word| word.parts.iter().any(may_end));
     }
 
-    /// Notes what ends the script if it fails.
+    /// Records whether a failure of the command ends the script.
     fn note_failure(&mut self, command: &Command<'_>, name: &str) {
         let may_fail = CONDITIONS.contains(&name) || MAY_FAIL.contains(&name);
         self.may_have_ended |=
             name == "kill" || (self.options.exits_on_error && may_fail && command.after == ";");
         let ends = SPECIAL.contains(&name) || (self.options.exits_on_error && command.after == ";");
         self.may_have_ended |= command.opens_files && ends;
-        // What follows by `&&` is not reached if the file cannot be opened.
+        // A command after `&&` does not run if the file cannot be opened.
         self.is_certain &= !command.opens_files;
     }
 
-    /// `set`: options, and what the script is given is no longer what `"$@"` stands for.
+    /// `set` changes options, and may change the arguments that `"$@"` stands for.
     fn set(&mut self, words: &[&Word]) {
         self.note_output(words);
         let mut rest = words[1..].iter();
@@ -306,7 +309,7 @@ impl Reader {
         self.may_have_ended |= self.options.may_be_unknown;
     }
 
-    /// The output of a command in an argument: that command is started.
+    /// A command substitution in an argument starts that command.
     fn note_output(&mut self, words: &[&Word]) {
         self.is_partial |= words.iter().any(|word| word.parts.contains(&Part::Output));
     }
@@ -323,7 +326,7 @@ impl Reader {
         }
     }
 
-    /// `export`, and what declares variables otherwise.
+    /// `export` and the other builtins that declare variables.
     fn export(&mut self, words: &[&Word], is_certain: bool) {
         let has_option = |letter: char| {
             words[1..]
@@ -342,7 +345,7 @@ impl Reader {
         }
     }
 
-    /// `unset`: for the loader, no search path and an empty one are the same.
+    /// `unset`. For the loader, an absent and an empty search path are the same.
     fn unset(&mut self, words: &[&Word], is_certain: bool) {
         self.note_output(words);
         for word in words {
@@ -383,7 +386,7 @@ impl Reader {
         };
     }
 
-    /// `exec COMMAND`; alone it only changes where the script reads and writes.
+    /// `exec COMMAND`. Without a command it only changes the shell's own redirections.
     fn execute(&mut self, assignments: &[&Word], words: &[&Word], is_certain: bool) -> bool {
         let mut words = words;
         while let Some(option) = words.first().and_then(|word| word.plain()).filter(|w| w.starts_with('-')) {
@@ -403,7 +406,7 @@ impl Reader {
         is_certain
     }
 
-    /// `trap`: what is run at the end, or after each command, is not followed.
+    /// `trap`. Commands that run at the end, or after each command, are not followed.
     fn trap(&mut self, words: &[&Word]) {
         self.note_output(words);
         let words =
@@ -426,7 +429,7 @@ impl Reader {
         }
     }
 
-    /// Another program is started: it is the last so far.
+    /// Records a program, which is the last one so far.
     fn program(&mut self, assignments: &[&Word], words: &[&Word], is_certain: bool) {
         let may_fail_before = self.may_have_ended || self.opens_files;
         self.is_partial |= !self.body.command.is_empty() || !is_certain || may_fail_before;
@@ -447,7 +450,7 @@ impl Reader {
             Some(_) => self.is_partial = true,
             None => self.give_up(),
         }
-        // The latest first: a name may be assigned twice.
+        // In reverse order, because a name may be assigned twice.
         for (name, value, is_exported) in before.into_iter().rev() {
             if !is_exported {
                 self.exported.remove(&name);
@@ -459,7 +462,8 @@ impl Reader {
         }
     }
 
-    /// Assigns variables of one command; returns their names, with what each was, and whether it was exported.
+    /// Assigns the variables of one command. Returns their names, their previous values, and whether they were
+    /// exported.
     fn assign_for_one(&mut self, assignments: &[&Word]) -> Vec<(String, Option<Option<String>>, bool)> {
         let mut before = Vec::new();
         for word in assignments {
@@ -473,12 +477,12 @@ impl Reader {
         before
     }
 
-    /// Notes PATH and LD_LIBRARY_PATH as the command gets them; says whether the libraries' one is known.
+    /// Records PATH and LD_LIBRARY_PATH for the command. Returns whether LD_LIBRARY_PATH is known.
     fn pass_search_paths(&mut self) -> bool {
         let mut is_known = true;
         for name in SEARCH_PATHS {
             let is_passed = name == "PATH" || self.exported.contains(name);
-            // It is passed where it came from the environment.
+            // The variable is passed on if the environment already contained it.
             self.is_partial |= !is_passed && self.variables.contains_key(name);
             match self.variables.get(name).filter(|_| is_passed) {
                 Some(Some(value)) => {
@@ -492,7 +496,7 @@ impl Reader {
         is_known
     }
 
-    /// The text of a word whose expansions are known.
+    /// Returns the text of a word, if its expansions are known.
     fn resolve(&self, parts: &[Part]) -> Option<String> {
         let mut text = String::new();
         for part in parts {
@@ -526,7 +530,7 @@ impl Reader {
     }
 }
 
-/// Whether the shell does this itself.
+/// Whether the shell runs this name itself.
 fn is_builtin(name: &str) -> bool {
     const OTHERS: [&str; 13] = [
         "cd", "source", "declare", "typeset", "alias", "unalias", "getopts", "let", "pushd", "popd",
@@ -535,7 +539,7 @@ fn is_builtin(name: &str) -> bool {
     [&HARMLESS[..], &MAY_FAIL, &SPECIAL, &CONDITIONS, &OTHERS].iter().any(|names| names.contains(&name))
 }
 
-/// A command without the builtin in front of it that only says how it is looked for.
+/// Returns a command without a leading `command` builtin, which only changes the lookup.
 fn without_prefix<'a, 'b>(words: &'a [&'b Word]) -> &'a [&'b Word] {
     match words {
         [prefix, rest @ ..]

@@ -1,4 +1,4 @@
-//! Free attributes, and those of compat-lib 0.0.1.
+//! Custom attributes, and the attributes of compat-lib 0.0.1.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ pub const EXECUTABLE_NAME: &str = "llnl.compatlib.executable-name";
 /// The prefix of compat-lib's attributes for the libraries, numbered from 0.
 pub const LIBRARY_NAME_PREFIX: &str = "llnl.compatlib.library-name.";
 
-/// Among the platforms of an index that a host runs equally well, the one with the highest weight is chosen: a
-/// whole number, 0 where there is none.
+/// The attribute that decides between the platforms of an index that a host runs equally well. The highest
+/// weight is chosen. It is a whole number. A missing attribute counts as 0.
 pub const WEIGHT: &str = "org.compatlib.weight";
 
-/// The form of a key: reverse-DNS, at least two labels.
+/// The pattern of a key: reverse-DNS with at least two labels.
 pub const KEY_PATTERN: &str =
     r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)+$";
 
-/// Whether a key has the form of [`KEY_PATTERN`].
+/// Whether a key matches [`KEY_PATTERN`].
 pub fn is_key(key: &str) -> bool {
     let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let inner = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
@@ -27,7 +27,7 @@ pub fn is_key(key: &str) -> bool {
     key.contains('.') && key.split('.').all(is_label)
 }
 
-/// The library names that compat-lib's attributes list, by their numbers.
+/// The library names in compat-lib's attributes, in the order of their numbers.
 pub fn library_names(attributes: &BTreeMap<String, String>) -> Vec<&str> {
     let numbered = attributes.iter().filter_map(|(key, name)| {
         let number: u64 = key.strip_prefix(LIBRARY_NAME_PREFIX)?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! The segments of an object, as a document has them where not every kernel and loader would map it.
+//! The segments of an object. A specification contains them only if some kernel or loader would not map them.
 //!
 //! Source: the ELF header and the program headers (gABI chapter 5).
 
@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Layout {
-    /// The address at which a program begins (e_entry).
+    /// The address at which the program starts (e_entry).
     #[serde(default)]
     pub entry: u64,
     /// The file offset of the program headers (e_phoff).
     #[serde(default)]
     pub table: u64,
-    /// How many program headers there are, those that are not listed here among them (e_phnum).
+    /// The number of program headers, including those that are not listed here (e_phnum).
     #[serde(default)]
     pub count: u16,
-    /// Those that decide how the object is mapped, in the order of the file.
+    /// The headers that decide the mapping of the object, in the order of the file.
     #[serde(default)]
     pub segments: Vec<Segment>,
 }
@@ -27,29 +27,29 @@ pub struct Layout {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Segment {
-    /// What the segment is for.
+    /// The role of the segment.
     pub role: SegmentRole,
-    /// What it may be used for: a text of "r", "w" and "x".
+    /// Its permissions, as a text of "r", "w" and "x".
     #[serde(default)]
     pub flags: String,
-    /// Where it begins in the file, in bytes.
+    /// Its offset in the file, in bytes.
     #[serde(default)]
     pub offset: u64,
-    /// Where it begins in memory.
+    /// Its address in memory.
     #[serde(default)]
     pub address: u64,
-    /// How many bytes of the file it has.
+    /// Its size in the file, in bytes.
     #[serde(default)]
     pub file_size: u64,
-    /// How many bytes of memory it has.
+    /// Its size in memory, in bytes.
     #[serde(default)]
     pub memory_size: u64,
-    /// What it is aligned to, in bytes.
+    /// Its alignment, in bytes.
     #[serde(default)]
     pub alignment: u64,
 }
 
-/// What a segment is for.
+/// The role of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SegmentRole {
@@ -61,28 +61,28 @@ pub enum SegmentRole {
     Interpreter,
     /// The program headers themselves (PT_PHDR).
     Headers,
-    /// Storage of each thread (PT_TLS).
+    /// Thread-local storage (PT_TLS).
     Tls,
     /// Read-only once relocations are applied (PT_GNU_RELRO).
     Relro,
-    /// One that this reader does not know.
+    /// A role that this reader does not know.
     #[serde(other)]
     Unknown,
 }
 
-/// What glibc's loader objects to in the first bytes of a library; the kernel and musl do not.
+/// A defect in the first bytes of a library that glibc's loader rejects. The kernel and musl accept it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Identification {
     /// EI_VERSION is not 1.
     Version,
-    /// EI_ABIVERSION is higher than the OS ABI has.
+    /// EI_ABIVERSION is higher than the OS ABI defines.
     AbiVersion,
     /// The padding of e_ident is not zero.
     Padding,
     /// e_version is not 1.
     FileVersion,
-    /// Something that this reader does not know.
+    /// A defect that this reader does not know.
     #[serde(other)]
     Unknown,
 }

@@ -1,8 +1,8 @@
-//! The specification: what an application needs, as a document.
+//! The specification: the document with the requirements of an application.
 //!
-//! Format: `docs/specification.md`; schema: `schemas/specification.json`, generated from the types
-//! in [`document`]. A superset of compat-lib 0.0.1, whose documents are read as they are. This
-//! module has no I/O: it takes and gives bytes.
+//! Format: `docs/specification.md`. Schema: `schemas/specification.json`, generated from the types in
+//! [`document`]. The format is a superset of compat-lib 0.0.1, and compat-lib's documents are read unchanged.
+//! This module has no I/O: it reads and writes bytes.
 
 pub mod attribute;
 pub mod document;

@@ -1,30 +1,30 @@
-//! Bytes -> document.
+//! Parses bytes into a specification.
 
 use crate::spec::{MAXIMUM_SIZE, Specification};
 
 /// The major versions that this program reads: compat-lib's and its own.
 const MAJOR_VERSIONS: std::ops::RangeInclusive<u64> = 0..=1;
 
-/// Why bytes are not a specification that can be read.
+/// Why bytes cannot be read as a specification.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is larger than any specification may be.
-    #[error("the document has {length} bytes, more than the limit of {MAXIMUM_SIZE}")]
+    /// It exceeds the maximum size.
+    #[error("the document has {length} bytes, which exceeds the limit of {MAXIMUM_SIZE}")]
     TooLarge {
         /// Its size in bytes.
         length: usize,
     },
-    /// It is not JSON, or its fields are not what the format says.
+    /// It is not JSON, or its fields violate the format.
     #[error("not a compatibility specification")]
     Syntax(#[source] serde_json::Error),
-    /// It is JSON, but no object.
-    #[error("not a compatibility specification: it is no JSON object")]
+    /// It is JSON, but not an object.
+    #[error("not a compatibility specification: it is not a JSON object")]
     NotAnObject,
-    /// It has no version that can be understood.
+    /// Its version is missing or malformed.
     #[error("not a compatibility specification: its version is {0}, not MAJOR.MINOR.PATCH")]
     Version(String),
-    /// It was written by a newer program.
-    #[error("the specification has version {version}, and this program reads up to version 1")]
+    /// A newer program wrote it.
+    #[error("the specification has version {version}, but this compat reads only versions up to 1")]
     NewerVersion {
         /// The document's version.
         version: String,
@@ -32,25 +32,25 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the user can do about it.
+    /// The user's next step.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NewerVersion { .. } => Some("use a newer compat, or generate the specification anew"),
-            Self::Syntax(_) => Some("`compat validate FILE` names the place of each fault"),
+            Self::NewerVersion { .. } => Some("use a newer compat, or generate the specification again"),
+            Self::Syntax(_) => Some("run `compat validate FILE` to see the position of each error"),
             Self::TooLarge { .. } | Self::Version(_) | Self::NotAnObject => None,
         }
     }
 }
 
-/// Only what tells the version, so that a newer document is refused for its version rather than for
-/// a field of it.
+/// The version only, so that a newer document is refused because of its version and not because of one of its
+/// fields.
 #[derive(serde::Deserialize)]
 struct Versioned {
     #[serde(default)]
     version: serde_json::Value,
 }
 
-/// Reads a specification; what it does not know it ignores.
+/// Reads a specification. Unknown fields are ignored.
 ///
 /// # Errors
 ///
@@ -59,7 +59,8 @@ pub fn parse(bytes: &[u8]) -> Result<Specification, Error> {
     if bytes.len() > MAXIMUM_SIZE {
         return Err(Error::TooLarge { length: bytes.len() });
     }
-    // Derived readers take an array for an object; JSON's own white space may come first.
+    // Derived readers accept an array for an object, so the first character after JSON's white space is
+    // checked.
     let first = bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
     let is_object = first == Some(&b'{');
     let Versioned { version } = if is_object {
@@ -98,7 +99,7 @@ mod tests {
     #[test]
     fn a_newer_major_version_is_refused_and_a_newer_minor_one_is_read() {
         let newer = parse(br#"{"version": "2.0.0", "objects": "of another kind"}"#).unwrap_err();
-        insta::assert_snapshot!(newer, @"the specification has version 2.0.0, and this program reads up to version 1");
+        insta::assert_snapshot!(newer, @"the specification has version 2.0.0, but this compat reads only versions up to 1");
         assert!(parse(br#"{"version": "1.9.0", "news": [1, 2]}"#).is_ok());
     }
 

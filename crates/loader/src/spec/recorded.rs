@@ -1,20 +1,20 @@
-//! What a specification says of recorded runs.
+//! The recorded runs in a specification.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What runs of the application executed and loaded besides what its start asks for. Paths that are
-/// relative lie in the scope, absolute ones outside of it.
+/// Additional programs and libraries that runs of the application executed and loaded, beyond those of its
+/// start. Relative paths are inside the scope, absolute paths outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Recorded {
-    /// How many runs were merged.
+    /// The number of merged runs.
     #[schemars(range(min = 1))]
     pub runs: u32,
-    /// The programs and scripts that they executed, in the order of the first execution.
+    /// The programs and scripts that the runs executed, in the order of the first execution.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<RecordedProgram>,
-    /// How many other files were opened for reading: data. They are not listed.
+    /// The number of other files that were opened for reading. They are data and are not listed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub other_files: u64,
 }
@@ -27,42 +27,42 @@ fn is_zero(count: &u64) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedProgram {
-    /// Its path; empty where the recording does not tell which program it was.
+    /// Its path. Empty if the recording does not identify the program.
     pub path: String,
-    /// In how many runs.
+    /// The number of runs that executed it.
     #[schemars(range(min = 1))]
     pub seen: u32,
-    /// It was not there any more when the document was made: what its start loads is not known.
+    /// Whether it no longer existed when the document was generated. The libraries that its start loads are
+    /// then unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
-    /// The libraries that it loaded once it ran (dlopen(3)), in the order of loading. Of a program that is gone or
-    /// has no loader, all that it opened.
+    /// The libraries that it loaded at run time (dlopen(3)), in the order of loading. For a program that is
+    /// gone or has no loader, all libraries that it opened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub libraries: Vec<RecordedLibrary>,
 }
 
-/// A library that a program loaded once it ran.
+/// A library that a program loaded at run time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedLibrary {
-    /// Where it was, links followed.
+    /// Its path with all links resolved.
     pub path: String,
-    /// The name under which the loader's own search finds it for the program, or found it in the run; absent
-    /// where only its path leads to it.
+    /// The name under which the loader's search finds it for the program, or found it during the run. Absent if
+    /// only its path leads to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The recorded library that it was loaded for, by its path; absent where the program opened it by
-    /// itself.
+    /// The path of the recorded library that loaded it. Absent if the program opened it itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needed_by: Option<String>,
     /// Its build-id in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^([0-9a-f]{2})*$"))]
     pub build_id: Option<String>,
-    /// In how many runs.
+    /// The number of runs that loaded it.
     #[schemars(range(min = 1))]
     pub seen: u32,
-    /// It was not there any more when the document was made.
+    /// Whether it no longer existed when the document was generated.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
 }

@@ -8,15 +8,15 @@ use crate::spec::{Specification, attribute};
 /// The identifier of the schema of major version 1.
 pub const IDENTIFIER: &str = "urn:compatlib:schema:specification:1";
 
-/// The schema of a type as JSON (draft 2020-12), with the given identifier.
+/// Returns the schema of a type as JSON (draft 2020-12), with the given identifier.
 pub fn of<T: JsonSchema>(identifier: &str) -> Value {
     let mut schema = SchemaGenerator::default().into_root_schema_for::<T>();
     schema.insert("$id".to_owned(), identifier.into());
     schema.to_value()
 }
 
-/// The schema of a type that is written and never read, as JSON (draft 2020-12): a field that may be left out
-/// is not required.
+/// Returns the schema of a type that is only written, as JSON (draft 2020-12). A field that may be left out is
+/// not required.
 pub fn of_output<T: JsonSchema>(identifier: &str) -> Value {
     let settings = schemars::generate::SchemaSettings::default().for_serialize();
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
@@ -24,7 +24,7 @@ pub fn of_output<T: JsonSchema>(identifier: &str) -> Value {
     schema.to_value()
 }
 
-/// The schema of the specification.
+/// Returns the schema of the specification.
 pub fn specification() -> Value {
     of::<Specification>(IDENTIFIER)
 }

@@ -1,10 +1,10 @@
-//! How long something is when it is written, without writing it.
+//! The length of a value in JSON, without writing it.
 
 use std::io;
 
 use serde::Serialize;
 
-/// The bytes that a value takes as JSON. Whatever its type holds counts: no field can be forgotten.
+/// Returns the number of bytes of a value in JSON. All fields count, so a new field cannot be forgotten.
 pub fn written_size(value: &impl Serialize) -> u64 {
     struct Counter(u64);
     impl io::Write for Counter {
@@ -17,7 +17,7 @@ pub fn written_size(value: &impl Serialize) -> u64 {
         }
     }
     let mut counter = Counter(0);
-    // Nothing in plain data can fail to be written; what could not be would not be in a document either.
+    // Plain data can always be written.
     let _ = serde_json::to_writer(&mut counter, value);
     counter.0
 }

@@ -1,4 +1,4 @@
-//! Files that others change, and what is read of them.
+//! Files that others change while they are read.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use super::*;
 use crate::elf::sample::Sample;
 use crate::elf::{Machine, Object};
 
-/// A file that not only root may change.
+/// A file that users other than root may change.
 fn foreign(content: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
@@ -22,7 +22,7 @@ fn facts(data: Bytes) -> String {
     Object::parse(data).map_or_else(|error| error.to_string(), |object| crate::elf::sample::facts(&object))
 }
 
-/// A program as long as one of a system.
+/// A program of the usual size.
 fn program() -> Vec<u8> {
     Sample::program(Machine::X86_64, 200_000).bytes().to_vec()
 }
@@ -43,7 +43,7 @@ fn only_what_root_alone_changes_is_mapped() {
     if std::os::unix::fs::chown(&path, Some(65534), None).is_ok() {
         assert!(!is_mapped(&path));
     }
-    // What a kernel makes up at each look has no bytes to map.
+    // Files that the kernel generates on each read cannot be mapped.
     assert!(!is_mapped(Path::new("/proc/self/status")));
 }
 
@@ -78,7 +78,7 @@ fn a_file_that_its_owner_truncates_meanwhile_is_an_error_or_what_it_was() {
         let mut looked_at = 0;
         for _ in 0..300 {
             let file = File::open(&path).unwrap();
-            // A mapping that is cut below its reader ends the process here.
+            // A truncated mapping would kill the process here.
             if let Ok(bytes) = object(&file, b"file") {
                 looked_at += facts(bytes.clone()).len() + bytes.iter().filter(|byte| **byte != 0).count();
             }
@@ -104,18 +104,18 @@ fn what_is_too_large_says_so() {
     let (_directory, path) = foreign(b"text");
     let file = fs::File::options().write(true).read(true).open(&path).unwrap();
     file.set_len(MOST_COPIED + 1).unwrap();
-    insta::assert_snapshot!(whole(&file).unwrap_err(), @"others than root can change it, and of such a file no more than 256 MiB are read; it has 268435457 bytes");
-    // Of what is no object the beginning is enough, and of a script as much as is followed.
+    insta::assert_snapshot!(whole(&file).unwrap_err(), @"it has 268435457 bytes, and at most 256 MiB are read of a file that users other than root can change");
+    // The beginning is enough for a file that is not an object. A script is read as far as it is followed.
     assert_eq!(object(&file, b"x").unwrap().len(), 4096);
     file.write_all_at(b"#!/bin/sh\n", 0).unwrap();
     assert_eq!(whole(&file).unwrap().len(), crate::script::LONGEST + 1);
-    // An object whose headers contradict each other would be read as a whole.
+    // An object with contradictory headers would be read as a whole.
     let mut program = program();
     program[32..40].copy_from_slice(&(MOST_COPIED * 2).to_le_bytes());
     file.write_all_at(&program, 0).unwrap();
     assert!(object(&file, b"x").is_ok());
     file.set_len(LONGEST + 1).unwrap();
-    assert!(object(&file, b"x").unwrap_err().to_string().contains("no more than 256 MiB"));
+    assert!(object(&file, b"x").unwrap_err().to_string().contains("at most 256 MiB"));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn of_a_large_file_no_more_is_read_than_its_parts() {
     let program = program();
     let (_directory, path) = foreign(&program);
     let file = fs::File::options().write(true).read(true).open(&path).unwrap();
-    // Two gigabytes of which the headers know nothing.
+    // Two gigabytes that no header refers to.
     file.set_len(2 << 30).unwrap();
     let data = object(&file, b"env").unwrap();
     assert_eq!(data.len(), 2 << 30);

@@ -1,11 +1,11 @@
-//! The fields that the words of a command become: what is not quoted is split at blanks, and matched with the
-//! names of files. Source: POSIX.1-2024, Shell Command Language, 2.6.
+//! Field splitting: unquoted parts of a command's words are split at blanks and matched against file names.
+//! Source: POSIX.1-2024, Shell Command Language, 2.6.
 
 use super::{ARGUMENTS, LONGEST_WORD, MOST_WORDS, OWN_DIRECTORY, Reader, UNKNOWN};
 use crate::script::lexer::{Part, Word};
 
 impl Reader {
-    /// The fields of a command; none if the first cannot be told.
+    /// Returns the fields of a command. `None` if the first field cannot be determined.
     pub(super) fn command(&self, words: &[&Word]) -> Option<Vec<String>> {
         let mut command = Vec::new();
         for word in words.iter().take(MOST_WORDS) {
@@ -20,7 +20,7 @@ impl Reader {
         Some(command).filter(|_| is_known)
     }
 
-    /// The one field of a word.
+    /// Returns the only field of a word.
     pub(super) fn single(&self, word: &Word) -> Option<String> {
         let mut fields = self.fields(word)?;
         fields.pop().filter(|field| fields.is_empty() && field != ARGUMENTS)

@@ -1,6 +1,6 @@
 //! The options of a shell (`set`).
 
-/// Options that every shell knows by name (`set -o`).
+/// The names of options that every shell supports (`set -o`).
 const PORTABLE: [&str; 10] = [
     "allexport",
     "ignoreeof",
@@ -13,7 +13,7 @@ const PORTABLE: [&str; 10] = [
     "emacs",
     "xtrace",
 ];
-/// Others that bash knows.
+/// Additional options of bash.
 const OF_BASH: [&str; 12] = [
     "braceexpand",
     "errtrace",
@@ -29,7 +29,7 @@ const OF_BASH: [&str; 12] = [
     "privileged",
 ];
 
-/// The options of a shell that decide whether it goes on.
+/// The options that affect the continuation of a script.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Options {
     /// `-e`
@@ -38,9 +38,9 @@ pub(super) struct Options {
     pub exits_on_unset: bool,
     /// `-n`
     pub executes_nothing: bool,
-    /// An option is set that this shell may not know: then it ends.
+    /// Whether an option is set that the shell may not support. The shell then exits.
     pub may_be_unknown: bool,
-    /// Whether it may be a shell that knows no more than POSIX said before 2024.
+    /// Whether the shell may support only POSIX before 2024.
     is_plain: bool,
 }
 
@@ -67,7 +67,7 @@ impl Options {
         }
     }
 
-    /// The options in the words that start a shell.
+    /// Returns the options in the words that start a shell.
     pub(super) fn of_words(words: &str) -> Self {
         let is_plain = |word: &str| matches!(word.rsplit('/').next(), Some("sh" | "dash"));
         let is_busybox = words.contains("busybox");

@@ -9,12 +9,12 @@ pub(super) struct Command<'a> {
     pub words: Vec<&'a Word>,
     pub before: &'static str,
     pub after: &'static str,
-    /// A redirection opens a file, which may fail.
+    /// Whether a redirection opens a file, which may fail.
     pub opens_files: bool,
 }
 
 impl Command<'_> {
-    /// A redirection alone is a command, too.
+    /// A redirection without words is also a command.
     fn is_something(&self) -> bool {
         !self.words.is_empty() || self.opens_files
     }
@@ -25,7 +25,7 @@ const OPENING: [&str; 8] = ["if", "for", "while", "until", "case", "select", "{"
 const CLOSING: [&str; 5] = ["fi", "done", "esac", "}", ")"];
 /// Words that begin a command inside a compound one.
 const INNER: [&str; 6] = ["then", "elif", "else", "do", "!", "time"];
-/// What stands at the top level.
+/// A statement at the top level.
 pub(super) enum Statement<'a> {
     Simple(Command<'a>),
     Compound,
@@ -40,7 +40,7 @@ pub(super) fn statements(tokens: &[Token]) -> Vec<Statement<'_>> {
     splitter.finish()
 }
 
-/// Whether a redirection to a word cannot fail: another descriptor, or a device that is everywhere.
+/// Whether a redirection to a word cannot fail: another descriptor, or a device that always exists.
 fn is_always_there(word: &Word) -> bool {
     const DEVICES: [&str; 4] = ["/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
     let is_there = |text: &str| {
@@ -53,12 +53,12 @@ fn is_always_there(word: &Word) -> bool {
 #[derive(Default)]
 struct Splitter<'a> {
     found: Vec<Statement<'a>>,
-    /// The compound commands that are open, by the word that opens them; `()` are those of a function.
+    /// The opening words of the compound commands that are open. `()` marks a function.
     open: Vec<&'static str>,
     command: Command<'a>,
-    /// The next word is the target of a redirection.
+    /// Whether the next word is the target of a redirection.
     is_target: bool,
-    /// The next compound command is the body of a function.
+    /// Whether the next compound command is the body of a function.
     is_body: bool,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Splitter<'a> {
             Token::Word(word) => self.word(word),
             Token::Operator("(") => {
                 match (&self.command.words[..], self.open.is_empty()) {
-                    // An array: it starts nothing.
+                    // An array assignment starts nothing.
                     ([word], true) if assignment(word).is_some() => self.open.push("()"),
                     ([word], true) => {
                         let name = word.plain().unwrap_or_default().to_owned();
@@ -121,7 +121,7 @@ impl<'a> Splitter<'a> {
         }
     }
 
-    /// Ends a compound command.
+    /// Closes a compound command.
     fn close(&mut self) {
         self.open.pop();
         if self.open.is_empty() && !std::mem::take(&mut self.is_body) {
@@ -143,7 +143,7 @@ impl<'a> Splitter<'a> {
         if done.is_something() {
             self.found.push(Statement::Simple(done));
         } else if operator == ";" && done.before != ";" {
-            // A line may end behind an operator: `a &&` and `b` in the next belong together.
+            // A line may end after an operator: `a &&` and `b` in the next line belong together.
             self.command.before = done.before;
         }
     }

@@ -23,7 +23,7 @@ fn a_redirection_that_may_fail_ends_the_script_before_its_last_command() {
         (". /no/x\nexec /app", "+ /app"),
         ("exec 3>\"$LOG\"\nexec /app", "+ /app"),
         ("set -e\necho a > /no/x\nexec /app", "+ /app"),
-        // Other builtins only fail, and so does a redirection alone.
+        // Other builtins only fail, as do redirections without a command.
         ("echo a > /no/x\nexec /app", "/app"),
         ("> /no/x\nexec /app", "/app"),
         // These do not fail.
@@ -34,7 +34,7 @@ fn a_redirection_that_may_fail_ends_the_script_before_its_last_command() {
     }
 }
 
-/// Each was tried with dash and bash: the command is not run where the directory of the file is not there.
+/// All cases were tried with dash and bash. The command does not run if the directory of the file is missing.
 #[test]
 fn a_redirection_that_may_fail_keeps_the_last_command_from_being_run() {
     for (text, expected) in [
@@ -54,7 +54,7 @@ fn a_redirection_that_may_fail_keeps_the_last_command_from_being_run() {
     }
 }
 
-/// Each was tried with dash and bash.
+/// All cases were tried with dash and bash.
 #[test]
 fn what_is_not_quoted_is_split_and_matched() {
     for (text, expected) in [
@@ -85,7 +85,7 @@ fn what_is_not_quoted_is_split_and_matched() {
     assert_eq!(body("C='/app -x'\nexec \"$C\"").command.len(), 1);
 }
 
-/// Each was tried with dash and bash.
+/// All cases were tried with dash and bash.
 #[test]
 fn variables_of_the_loader_that_are_unset_or_not_exported_count() {
     for (text, expected) in [
@@ -113,7 +113,7 @@ fn variables_of_the_loader_that_are_unset_or_not_exported_count() {
     }
 }
 
-/// Each was tried with dash and bash.
+/// All cases were tried with dash and bash.
 #[test]
 fn what_a_trap_runs_at_the_end_is_not_passed_over() {
     for (text, expected) in [
@@ -141,7 +141,7 @@ fn an_option_that_no_shell_or_not_this_one_knows_may_end_the_script() {
     assert!(is_whole("set -o errexit -o nounset +o xtrace; exec /app", "/bin/sh"));
 }
 
-/// Each command has many variables before it: were they copied for each, this would be twelve million copies.
+/// Each command has many variables before it. Copying them for each command would take twelve million copies.
 #[test]
 fn a_long_script_is_read_to_its_end() {
     let mut text: String = (0..3000).map(|number| format!("A{number}=x\n")).collect();
@@ -175,7 +175,7 @@ fn a_single_command_and_a_last_exec_are_followed() {
         ("/a || exit 1\nexec /b\nexec /c", "+ /b"),
         ("/a && exec /b", "+ /b"),
         ("/app; exit 0", "/app"),
-        // A shell takes the end of a Windows line for a part of the word.
+        // A shell treats a carriage return as part of the word.
         ("exec /app -x\r\n", "+ /app …"),
         ("set -e\r\nexec /app\n", "+ /app"),
         ("# comment\r\nexec /app\n\r\n", "/app"),
@@ -187,7 +187,8 @@ fn a_single_command_and_a_last_exec_are_followed() {
     }
 }
 
-/// Each was tried with dash, bash and busybox: the last command is reached in some case only, or in some shell only.
+/// All cases were tried with dash, bash and busybox. The last command runs only in some cases or in some
+/// shells.
 #[test]
 fn what_may_end_a_script_before_its_last_command_is_not_passed_over() {
     for text in [
@@ -222,7 +223,7 @@ fn what_may_end_a_script_before_its_last_command_is_not_passed_over() {
         assert!(!body("[ -d /x ]\nexec /b", arguments).whole, "{arguments}");
     }
     assert!(!body("exec /b", "-n").whole);
-    // Dash ends at an option that it does not know.
+    // Dash exits at an unknown option.
     assert!(!body("set -o pipefail; exec /b", "/bin/sh").whole);
     assert!(body("set -o pipefail; exec /b", "/bin/busybox sh").whole);
 }
@@ -306,14 +307,14 @@ fn the_directory_and_the_search_paths_of_the_command_are_known() {
     assert_eq!(body.variables["PATH"], "/opt/bin:$PATH");
     assert_eq!(body.variables["LD_LIBRARY_PATH"], "/x:/opt/lib");
     assert!(body.whole);
-    // It is no variable of the environment, so the command does not get it.
+    // The variable is not exported, so the command does not get it.
     assert!(super::Body::parse("LD_LIBRARY_PATH=/x\nexec /app").variables.is_empty());
     let prefix = super::Body::parse("LD_LIBRARY_PATH=/x exec /app");
     assert_eq!(prefix.variables["LD_LIBRARY_PATH"], "/x");
 }
 
 proptest::proptest! {
-    /// Invariant: any text is read without a panic, and what is known of it reads the same once more.
+    /// Invariant: any text is read without a panic, and the text of the result is read with the same result.
     #[test]
     fn any_text_is_read(text in "[a-z$\"'\\\\`(){};&|<>#=/ \n]{0,80}") {
         body(&text);
