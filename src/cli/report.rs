@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
+use compat_loader::check::catalogue;
 use compat_loader::check::{Exactness, Finding, Impact, Matter, Remark, Report, Verdict};
 use compat_loader::loader::Problem;
 use compat_sys::raw;
@@ -30,6 +31,9 @@ pub fn render(report: &Report) -> String {
     let _ = writeln!(text, "{style}{word}{style:#}: {}", printable(&headline(report)));
     for group in groups(&report.findings) {
         render_group(&mut text, &group);
+    }
+    if let Some(advice) = advice(&report.findings) {
+        let _ = writeln!(text, "{advice}");
     }
     if let Some(note) = footnote(report) {
         let _ = writeln!(text, "{note}");
@@ -331,6 +335,28 @@ fn render_group(text: &mut String, group: &Group<'_>) {
     let dim = Style::new().dimmed();
     for line in &group.details {
         let _ = writeln!(text, "    {dim}{}{dim:#}", printable(line));
+    }
+}
+
+/// Returns the command that explains the findings and their remedies, or `None` if notes are the only findings.
+fn advice(findings: &[Finding]) -> Option<String> {
+    let serious = findings.iter().filter(|finding| finding.impact > Impact::Note);
+    let mut known = HashSet::new();
+    let kinds: Vec<&str> = serious.map(kind).filter(|kind| known.insert(*kind)).collect();
+    match kinds.as_slice() {
+        [] => None,
+        [kind] => Some(format!("for the remedy, run `compat explain {kind}`")),
+        all => Some(format!("for the remedies, run `compat explain KIND` (kinds: {})", all.join(", "))),
+    }
+}
+
+/// Returns the kind of a finding. For a recorded file, this is the kind of its problem, which determines the remedy.
+fn kind(finding: &Finding) -> &'static str {
+    match &finding.matter {
+        Matter::Remark(Remark::RecordedLibrary { problem, .. } | Remark::RecordedProgram { problem, .. }) => {
+            catalogue::of_problem(problem).name
+        }
+        matter => catalogue::of(matter).name,
     }
 }
 

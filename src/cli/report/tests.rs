@@ -46,6 +46,7 @@ fn the_missing_versions_of_a_library_are_told_in_one_sentence() {
       x libc.so.6 has versions up to GLIBC_2.31, but git needs GLIBC_2.34, GLIBC_2.33
         found: /lib/x86_64-linux-gnu/libc.so.6
         would print: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by git)
+    for the remedy, run `compat explain version-missing`
     ");
 }
 
@@ -107,6 +108,7 @@ fn recorded_libraries_that_are_not_here_are_told_together() {
       ? /bin/gone was executed in 1 of 3 recorded runs but no longer existed when the specification was made: its needs are not known
       ? an unidentified program loaded libraries in 1 of 3 recorded runs
       ? /bin/static loaded libraries in 1 of 3 recorded runs by itself (it is linked statically or is a dynamic loader): its search path on this host is not known
+    for the remedies, run `compat explain KIND` (kinds: library-missing, not-a-program, recorded-program-unknown)
     ");
 }
 
@@ -123,6 +125,7 @@ fn a_missing_library_is_told_with_where_it_was_looked_for() {
       x libz.so.1 was not found, but git needs it
         searched: /lib, /usr/lib
         would print: libz.so.1: cannot open shared object file: No such file or directory
+    for the remedy, run `compat explain library-missing`
     ");
 }
 
@@ -151,6 +154,7 @@ fn one_cause_is_told_once_with_all_who_want_it_and_whose_files_they_are() {
         would print: /usr/lib/libc.so.6: version `GLIBC_2.34' not found (required by /usr/lib/libmpi.so.40)
         from the host: /usr/lib/libmpi.so.40, /usr/lib/libucp.so.0 (all other paths are in the image)
         hint: something explains it
+    for the remedy, run `compat explain version-missing`
     ");
 }
 
@@ -179,5 +183,6 @@ fn a_driver_is_told_with_the_conditions_that_it_does_not_meet() {
       ? the image requires NVIDIA_REQUIRE_CUDA=cuda>=12.4 brand=tesla,driver>=470, but the host's driver is 535.104.05, up to CUDA 12.2
         not met: cuda>=12.4
         undecided, because the driver's files do not show it: brand=tesla
+    for the remedy, run `compat explain driver-constraint`
     ");
 }

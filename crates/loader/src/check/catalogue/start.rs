@@ -22,7 +22,7 @@ pub(super) const NOT_A_PROGRAM: Entry = Entry {
     topic: Topic::Start,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Undecided],
-    depends: "It is undecided if a saved host does not record the file.",
+    depends: "It is undecided if the host is a saved profile that does not record the file.",
     summary: "The file cannot be started as a program",
     meaning: "The file is neither an ELF program nor a script with a `#!` line, or it cannot be read. `reason` gives \
               the details.",
