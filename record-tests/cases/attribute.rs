@@ -11,10 +11,10 @@ use crate::harness::recorder::assert_code;
 pub fn cases() -> Vec<Case> {
     let tools = &["python3", "unshare", "chattr", "lsattr"];
     vec![
-        case("attribute::what_changes_times_and_set_id_bits_shows_at_once", tools, passed),
-        case("attribute::times_and_set_id_bits_where_nothing_goes_past_the_mirror", tools, served),
+        case("attribute::times_and_set_id_bits_change_at_once", tools, passed),
+        case("attribute::times_and_set_id_bits_change_at_once_without_passthrough", tools, served),
         case("attribute::a_file_is_found_by_its_handle_when_the_kernel_has_forgotten_it", tools, handles),
-        case("attribute::statx_tells_what_the_kernel_knows_and_lsattr_the_rest", tools, statx),
+        case("attribute::statx_and_lsattr_return_the_flags_of_files", tools, statx),
     ]
 }
 

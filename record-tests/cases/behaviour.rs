@@ -25,20 +25,20 @@ pub fn cases() -> Vec<Case> {
             passed(directory, TOGETHER);
         }),
         case("behaviour::programs_users_and_namespaces", tools, |directory| passed(directory, PROGRAM)),
-        case("behaviour::files_where_reads_cannot_go_past_the_mirror", tools, |directory| {
+        case("behaviour::files_without_passthrough", tools, |directory| {
             served(directory, FILES);
         }),
-        case("behaviour::data_where_reads_cannot_go_past_the_mirror", tools, |directory| {
+        case("behaviour::data_without_passthrough", tools, |directory| {
             served(directory, DATA);
         }),
-        case("behaviour::locks_where_reads_cannot_go_past_the_mirror", tools, |directory| {
+        case("behaviour::locks_without_passthrough", tools, |directory| {
             served(directory, TOGETHER);
         }),
-        case("behaviour::programs_where_reads_cannot_go_past_the_mirror", tools, |directory| {
+        case("behaviour::programs_without_passthrough", tools, |directory| {
             served(directory, PROGRAM);
         }),
         case("behaviour::files_that_an_overlay_copies_while_they_are_in_use", tools, copied),
-        case("behaviour::a_mounted_file_is_read_by_who_never_asked_its_size", tools, mounted_file),
+        case("behaviour::a_mounted_file_that_grows_is_read_to_its_end", tools, mounted_file),
     ]
 }
 

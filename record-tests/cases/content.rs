@@ -13,7 +13,7 @@ use crate::harness::recording::{Recording, read};
 pub fn cases() -> Vec<Case> {
     vec![
         case("content::a_hard_link_is_recorded_by_the_name_that_was_used", &["python3"], hard_links),
-        case("content::what_is_looked_at_after_a_listing_is_recorded", &["python3"], listed),
+        case("content::lookups_after_a_listing_are_recorded", &["python3"], listed),
         case("content::equal_runs_with_unnamed_files_do_not_differ", &["python3"], unnamed),
         case("content::copied_bytes_are_counted", &["python3", "setpriv", "unshare"], copied),
         case("content::bytes_from_the_page_cache_are_unknown", &["setpriv", "unshare"], cached),

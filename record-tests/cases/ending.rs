@@ -24,15 +24,15 @@ pub fn cases() -> Vec<Case> {
         case("ending::a_killed_command_leaves_nothing", &[], |directory| {
             kill_at_random(directory, Who::Command)
         }),
-        case("ending::a_terminated_run_ends_as_its_command", &[], terminated),
+        case("ending::a_terminated_run_exits_like_its_command", &[], terminated),
         case(
-            "ending::a_terminals_signal_ends_what_is_left_where_it_ends_the_command",
+            "ending::a_terminals_signal_ends_the_run_only_if_it_kills_the_command",
             &["python3", "setsid"],
             from_terminal,
         ),
-        case("ending::an_ignored_signal_ends_nothing", &["setsid"], ignored),
+        case("ending::an_ignored_signal_kills_no_process", &["setsid"], ignored),
         case("ending::a_failing_command_removes_nothing", &[], failing),
-        case("ending::a_full_disk_is_told_and_ends_no_command", &["unshare"], full),
+        case("ending::a_full_disk_is_reported_and_kills_no_command", &["unshare"], full),
     ]
 }
 
@@ -166,7 +166,7 @@ fn ignored(directory: &Path) {
     let mut run = Command::new("sh");
     run.args(["-c", "trap '' INT QUIT HUP; exec \"$@\"", "sh", COMPAT, "record", "-o", "run.jsonl", "--"]);
     run.args(["sh", "-c", left]).current_dir(directory).stdin(Stdio::null());
-    let mut child = run.spawn().expect("it starts");
+    let mut child = run.spawn().expect("the program starts");
     // It is still a child of this process, with the same process id.
     let program = format!("/proc/{}/comm", child.id());
     wait_until("the start", || fs::read_to_string(&program).is_ok_and(|name| name == "compat\n"));
@@ -189,7 +189,7 @@ fn failing(directory: &Path) {
     std::thread::sleep(Duration::from_millis(300));
     kill(child.id(), Signal::TERM);
     assert_eq!(child.wait().expect("a child").code(), Some(3));
-    assert_eq!(fs::read_to_string(directory.join("kept/file")).expect("it is there"), "kept");
+    assert_eq!(fs::read_to_string(directory.join("kept/file")).expect("the file exists"), "kept");
     assert!(directory.join("kept/busy").exists());
 }
 
@@ -205,12 +205,12 @@ fn full(directory: &Path) {
         let said = finish(run, b"").stderr;
         let said = String::from_utf8_lossy(&said);
         assert!(said.contains("could not write small/run.jsonl: No space left on device"), "{said}");
-        assert_eq!(fs::read_to_string(directory.join("code")).expect("it was written"), told, "{said}");
+        assert_eq!(fs::read_to_string(directory.join("code")).expect("the file was written"), told, "{said}");
         let text = fs::read_to_string(log(directory)).expect("a log of text");
         assert!(text.ends_with("}\n{\"end\":\"log not written\"}\n"), "{}", &text[text.len() - 300..]);
         assert!(text.len() > 40_000, "{}", text.len());
-        fs::remove_dir(directory.join("small")).expect("it is empty here");
+        fs::remove_dir(directory.join("small")).expect("the directory is empty here");
     }
-    let found = fs::read_to_string(directory.join("found")).expect("it was written");
+    let found = fs::read_to_string(directory.join("found")).expect("the file was written");
     assert!(found.ends_with('\n') && found.lines().count() > 1000, "the command did not continue");
 }

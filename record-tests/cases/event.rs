@@ -19,13 +19,13 @@ pub fn cases() -> Vec<Case> {
         case("event::each_miss_is_recorded_each_time", &[], misses),
         case("event::processes_are_named", &["python3"], processes),
         case("event::programs_are_named_without_the_right_to_trace", &["python3", "setpriv"], untraced),
-        case("event::opens_have_numbers_of_their_own_and_are_closed", &["python3"], opens),
+        case("event::opens_have_unique_numbers_and_are_closed", &["python3"], opens),
         case("event::names_are_bytes", &[], names),
         case("event::globs_select_what_is_recorded", &[], globs),
-        case("event::what_is_selected_stays_so_by_another_name", &["python3"], renamed),
-        case("event::a_read_is_of_who_opened", &["python3", "setpriv", "unshare"], reader),
+        case("event::a_selected_file_stays_selected_after_a_rename", &["python3"], renamed),
+        case("event::a_read_is_attributed_to_the_opener", &["python3", "setpriv", "unshare"], reader),
         case("event::the_old_name_and_spellings_work", &[], old_name),
-        case("event::what_is_left_behind_is_recorded_to_its_end", &[], background),
+        case("event::processes_left_behind_are_recorded_to_their_end", &[], background),
     ]
 }
 
@@ -131,7 +131,7 @@ fn untraced(directory: &Path) {
     }
     let mut python = Command::new("python3");
     python.args(["-c", "import os, sys; print(os.path.realpath(sys.executable))"]);
-    let python = String::from_utf8(python.output().expect("it runs").stdout).expect("text");
+    let python = String::from_utf8(python.output().expect("the process runs").stdout).expect("text");
     let mut run = Command::new("setpriv");
     run.args(["--bounding-set", "-sys_ptrace", COMPAT, "record", "-o"]).arg(log(directory));
     run.args(["--", "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
@@ -180,8 +180,11 @@ fn names(directory: &Path) {
     let text = fs::read_to_string(log(directory)).expect("a log of text");
     assert!(text.contains("{\"hex\":\""), "bytes that are not text are written in hexadecimal");
     let recording = read(&log(directory));
-    let created =
-        recording.events.iter().find(|event| event.event == EventKind::Create).expect("it was made");
+    let created = recording
+        .events
+        .iter()
+        .find(|event| event.event == EventKind::Create)
+        .expect("the creation is recorded");
     assert_eq!(created.path.0, path.as_os_str().as_bytes());
 }
 
@@ -213,7 +216,8 @@ other = open('passed-over', 'w'); os.rename('passed-over', 'kept-late'); other.c
     );
     let events = read(&log(directory)).events;
     let told: Vec<(EventKind, Option<u64>)> = events.iter().map(|event| (event.event, event.open)).collect();
-    let created = events.iter().find(|event| event.event == EventKind::Create).expect("it was made");
+    let created =
+        events.iter().find(|event| event.event == EventKind::Create).expect("the creation is recorded");
     assert_eq!(told.iter().filter(|told| **told == (EventKind::Close, created.open)).count(), 1, "{told:?}");
     assert_eq!(told.iter().filter(|told| told.0 == EventKind::Rename).count(), 2, "{told:?}");
     assert_eq!(told.iter().filter(|told| told.0 == EventKind::Close).count(), 1, "{told:?}");

@@ -25,10 +25,10 @@ pub fn cases() -> Vec<Case> {
             ordinary_user,
         ),
         case("limit::volumes_share_the_descriptors", &["python3", "setpriv", "unshare"], volumes),
-        case("limit::the_commands_limits_are_not_the_logs", &["bash", "python3"], commands_own),
+        case("limit::limits_of_the_command_do_not_apply_to_the_log", &["bash", "python3"], commands_own),
         case("limit::threads_open_files_at_once", &["python3"], threads),
         case("limit::paths_of_any_length_take_bounded_memory", &["python3", "rm"], long_paths),
-        case("limit::one_user_keeps_no_other_waiting", &["python3"], leases),
+        case("limit::one_user_does_not_block_others", &["python3"], leases),
     ]
 }
 
@@ -187,13 +187,13 @@ print(most)";
     let base = directory.join("deep").as_os_str().len();
     let missed = |name: &str| {
         let is_meant = |event: &&Event| event.error.is_some() && event.path.text().ends_with(name);
-        recording.events.iter().find(is_meant).expect("it was looked up")
+        recording.events.iter().find(is_meant).expect("the path was looked up")
     };
     let exact = missed("/miss-exact");
     assert_eq!((exact.path.0.len(), exact.cut), (base + 100 * 256 + "/miss-exact".len(), None));
     for name in ["/miss-0-0", "/miss-7-149"] {
         let event = missed(name);
-        let left_out = event.cut().path.expect("it is cut");
+        let left_out = event.cut().path.expect("the path is shortened");
         let path = event.path.text();
         assert!(
             path.contains(&format!("[{left_out} bytes cut]")) && path.len() < 66_000,

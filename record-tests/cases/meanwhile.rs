@@ -11,8 +11,8 @@ use crate::harness::recording::read;
 pub fn cases() -> Vec<Case> {
     let tools = &["strace", "unshare", "mount"];
     vec![
-        case("meanwhile::what_is_unmounted_is_no_volume", tools, unmounted),
-        case("meanwhile::what_is_removed_is_left_out", tools, removed),
+        case("meanwhile::an_unmounted_volume_is_left_out", tools, unmounted),
+        case("meanwhile::removed_mounts_and_directories_are_left_out", tools, removed),
         case("meanwhile::two_runs_do_not_share_a_directory", tools, two),
         case("meanwhile::nothing_in_a_mirror_outside_is_ever_shared", tools, shared),
     ]

@@ -14,10 +14,10 @@ use crate::harness::recorder::{COMPAT, assert_code, finish, wait_until};
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        case("meeting::ranks_meet_in_the_directory_that_was_named", &[], named),
-        case("meeting::a_directory_that_another_user_has_made_is_refused", &["setpriv"], squatted),
-        case("meeting::what_a_killed_lead_has_left_is_taken_over", &[], stale),
-        case("meeting::another_user_is_not_let_in", &["setpriv", "python3"], foreign),
+        case("meeting::ranks_meet_in_the_given_directory", &[], named),
+        case("meeting::a_directory_of_another_user_is_refused", &["setpriv"], squatted),
+        case("meeting::the_socket_of_a_killed_lead_is_replaced", &[], stale),
+        case("meeting::another_user_is_refused", &["setpriv", "python3"], foreign),
         case("meeting::the_user_without_a_number_is_refused", &["setpriv"], overflow),
     ]
 }
@@ -36,7 +36,7 @@ fn both(directory: &Path, variables: Variables, sockets: &Path, script: &str) ->
     let guest = one(directory, variables, 1, sockets, script);
     let guest = std::thread::spawn(move || finish(guest, b""));
     let lead = finish(one(directory, variables, 0, sockets, script), b"");
-    [lead, guest.join().expect("it ends")]
+    [lead, guest.join().expect("the process ends")]
 }
 
 fn count(sockets: &Path) -> usize {
@@ -50,7 +50,7 @@ fn named(directory: &Path) {
         for output in both(directory, variables, &sockets, "exit 7") {
             assert_code(&output, 7);
         }
-        let mode = fs::metadata(&sockets).expect("it was made").permissions().mode();
+        let mode = fs::metadata(&sockets).expect("the directory was created").permissions().mode();
         assert_eq!((mode & 0o7777, count(&sockets)), (0o700, 0));
     }
 }
@@ -63,7 +63,7 @@ fn squatted(directory: &Path) {
     let sockets = PathBuf::from("/tmp/compat-4321");
     let _ = fs::remove_dir(&sockets);
     fs::DirBuilder::new().mode(0o700).create(&sockets).expect("a directory");
-    chown(&sockets, Some(1234), None).expect("it is ours");
+    chown(&sockets, Some(1234), None).expect("this user owns the directory");
     let mut ends = Vec::new();
     for number in [0, 1] {
         let mut run = Command::new("setpriv");
@@ -74,7 +74,7 @@ fn squatted(directory: &Path) {
         ends.push(finish(run, b""));
     }
     let left = count(&sockets);
-    fs::remove_dir(&sockets).expect("it is ours");
+    fs::remove_dir(&sockets).expect("this user owns the directory");
     for output in ends {
         assert_code(&output, 3);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -88,10 +88,10 @@ fn squatted(directory: &Path) {
 fn stale(directory: &Path) {
     let sockets = directory.join("meet");
     let script = "echo > ready; exec sleep 600";
-    let mut lead = one(directory, hydra, 0, &sockets, script).spawn().expect("it starts");
+    let mut lead = one(directory, hydra, 0, &sockets, script).spawn().expect("the program starts");
     wait_until("the command", || directory.join("ready").exists());
-    kill_process(Pid::from_child(&lead), Signal::KILL).expect("it lives");
-    lead.wait().expect("it has ended");
+    kill_process(Pid::from_child(&lead), Signal::KILL).expect("the process exists");
+    lead.wait().expect("the process has ended");
     assert_eq!(count(&sockets), 2, "a socket and its lock");
     for output in both(directory, hydra, &sockets, "exit 5") {
         assert_code(&output, 5);
@@ -103,7 +103,7 @@ fn foreign(directory: &Path) {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our directory");
     let sockets = directory.join("meet");
     let script = "echo > ready; until [ -e done ]; do sleep 0.02; done; exit 5";
-    let lead = one(directory, pmix, 0, &sockets, script).spawn().expect("it starts");
+    let lead = one(directory, pmix, 0, &sockets, script).spawn().expect("the program starts");
     wait_until("the command", || directory.join("ready").exists());
     let socket = fs::read_dir(&sockets).expect("a directory").flatten().map(|entry| entry.path());
     let socket = socket.into_iter().find(|path| path.extension().is_none()).expect("a socket");
@@ -125,11 +125,11 @@ except OSError as error: print(error.strerror)";
     let user = ["--reuid=1234", "--regid=1235", "--clear-groups"];
     let before = come(&user);
     // Only root can open it. Even then the lead checks each process that connects.
-    fs::set_permissions(&sockets, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("it is ours");
+    fs::set_permissions(&sockets, fs::Permissions::from_mode(0o755)).expect("this user owns the directory");
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("this user owns the file");
     let open = come(&user);
     fs::write(directory.join("done"), "").expect("a file");
-    assert_code(&lead.wait_with_output().expect("it ends"), 5);
+    assert_code(&lead.wait_with_output().expect("the process ends"), 5);
     assert_eq!((&*before, &*open), ("Permission denied\n", "b'x' 0\n"));
 }
 

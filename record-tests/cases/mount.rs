@@ -14,21 +14,21 @@ use crate::harness::recording::read;
 pub fn cases() -> Vec<Case> {
     vec![
         case("mount::flags_hold_below_a_path_of_any_length", &["unshare", "python3"], flags),
-        case("mount::what_is_no_volume_is_seen_closed", &["unshare", "python3"], closed),
-        case("mount::no_link_leads_a_bound_directory_elsewhere", &["unshare", "strace"], exchanged),
+        case("mount::a_mount_that_is_not_a_volume_is_closed", &["unshare", "python3"], closed),
+        case("mount::no_link_redirects_a_bound_directory", &["unshare", "strace"], exchanged),
         case(
-            "mount::where_mounts_cannot_be_copied_or_moved_they_are_bound",
+            "mount::mounts_are_bound_if_they_cannot_be_copied_or_moved",
             &["unshare", "strace", "chroot"],
             uncopied,
         ),
         case("mount::a_directory_at_several_places_is_one", &["unshare", "python3"], one_directory),
-        case("mount::other_mounts_of_one_file_system_are_apart", &["unshare", "flock"], apart_inside),
+        case("mount::other_mounts_of_one_file_system_are_separate", &["unshare", "flock"], apart_inside),
         case(
-            "mount::a_further_place_is_never_seen_without_its_flags",
+            "mount::a_further_place_is_never_visible_without_its_flags",
             &["unshare", "strace"],
             never_without_flags,
         ),
-        case("mount::a_bound_directory_is_the_one_that_was_looked_at", &["unshare", "strace"], replaced),
+        case("mount::a_bound_directory_is_the_one_that_was_checked", &["unshare", "strace"], replaced),
     ]
 }
 
@@ -67,7 +67,7 @@ fn one_directory(directory: &Path) {
     );
     let (_, said) = apart(directory, &script);
     assert_eq!(said, "");
-    let text = |name: &str| fs::read_to_string(directory.join(name)).expect("it was written");
+    let text = |name: &str| fs::read_to_string(directory.join(name)).expect("the file was written");
     let (native, mirrored) = (text("native.out"), text("mirror.out"));
     for (native, mirrored) in native.lines().zip(mirrored.lines()) {
         assert_eq!(mirrored, native);

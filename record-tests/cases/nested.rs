@@ -17,9 +17,9 @@ use crate::harness::recording::read;
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        case("nested::who_has_a_namespace_of_its_own_is_ended_with_the_mirror", &["unshare"], namespaces),
-        case("nested::who_has_lost_its_first_thread_is_ended_with_the_mirror", &["python3"], first_thread),
-        case("nested::what_a_killed_process_had_open_is_closed_in_the_log", &["python3"], closed),
+        case("nested::processes_in_other_namespaces_end_with_the_mirror", &["unshare"], namespaces),
+        case("nested::processes_without_a_first_thread_end_with_the_mirror", &["python3"], first_thread),
+        case("nested::open_files_of_a_killed_process_are_closed_in_the_log", &["python3"], closed),
     ]
 }
 
@@ -34,7 +34,7 @@ fn start(directory: &Path, arguments: &[&str]) -> Child {
 
 fn kill(process: u32) {
     let pid = Pid::from_raw(process as i32).expect("a process");
-    kill_process(pid, Signal::KILL).expect("it lives");
+    kill_process(pid, Signal::KILL).expect("the process exists");
 }
 
 fn is_asleep(process: u32) -> bool {

@@ -21,13 +21,13 @@ pub fn cases() -> Vec<Case> {
         case("open_file::of_root_that_others_may_write", TOOLS, |directory| passed(directory, "shared")),
         case("open_file::of_a_user", TOOLS, |directory| passed(directory, "user")),
         case("open_file::that_root_gave_to_a_user", TOOLS, |directory| passed(directory, "guest")),
-        case("open_file::of_root_where_nothing_goes_past_the_mirror", TOOLS, |directory| {
+        case("open_file::of_root_without_passthrough", TOOLS, |directory| {
             served(directory, "root");
         }),
-        case("open_file::of_a_user_where_nothing_goes_past_the_mirror", TOOLS, |directory| {
+        case("open_file::of_a_user_without_passthrough", TOOLS, |directory| {
             served(directory, "user");
         }),
-        case("open_file::that_root_gave_to_a_user_where_nothing_goes_past_the_mirror", TOOLS, |directory| {
+        case("open_file::that_root_gave_to_a_user_without_passthrough", TOOLS, |directory| {
             served(directory, "guest");
         }),
         case("open_file::in_a_mirror_of_the_user", TOOLS, own),

@@ -12,16 +12,16 @@ use crate::harness::recording::read;
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        case("out::what_is_there_stays_where_nothing_can_be_run", &["mknod", "unshare"], stays),
+        case("out::an_existing_file_stays_if_the_command_cannot_start", &["mknod", "unshare"], stays),
         case("out::an_older_log_is_replaced_by_a_run", &[], replaced),
-        case("out::a_log_that_cannot_begin_is_named", &[], cannot_begin),
-        case("out::what_is_wrong_usage_runs_nothing", &[], wrong_usage),
-        case("out::a_directory_for_logs_is_made", &[], made),
-        case("out::a_log_is_for_its_owner_alone_in_every_format", &[], private),
-        case("out::what_somebody_else_put_there_is_not_written_to", &["mkfifo"], foreign),
-        case("out::a_summary_is_of_the_log_whatever_lies_at_its_path", &["mkfifo"], own_log),
+        case("out::a_log_that_cannot_be_written_is_named", &[], cannot_begin),
+        case("out::wrong_usage_runs_no_command", &[], wrong_usage),
+        case("out::a_directory_for_logs_is_created", &[], made),
+        case("out::only_the_owner_can_read_a_log_in_any_format", &[], private),
+        case("out::files_of_other_users_are_not_written", &["mkfifo"], foreign),
+        case("out::a_summary_is_made_from_the_log_even_if_its_path_is_replaced", &["mkfifo"], own_log),
         case("out::devices_pipes_and_own_links_are_written_to", &["bash"], named_otherwise),
-        case("out::what_is_made_of_a_recording_is_as_private", &[], made_of_it),
+        case("out::files_made_from_a_recording_are_private", &[], made_of_it),
     ]
 }
 
@@ -51,8 +51,10 @@ fn stays(directory: &Path) {
         run.args(["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", &script]).current_dir(directory);
         assert_code(&finish(run, b""), 3);
     }
-    assert!(fs::symlink_metadata(directory.join("device")).expect("it stays").file_type().is_char_device());
-    assert_eq!(fs::read_to_string(directory.join("older")).expect("it stays"), "an older log\n");
+    assert!(
+        fs::symlink_metadata(directory.join("device")).expect("the file stays").file_type().is_char_device()
+    );
+    assert_eq!(fs::read_to_string(directory.join("older")).expect("the file stays"), "an older log\n");
     assert!(!directory.join("new").exists(), "the file of the failed run was removed");
 }
 
@@ -82,12 +84,13 @@ fn made(directory: &Path) {
     let mut run = Command::new(COMPAT);
     run.args(["record", "--out-dir", "runs/today", "ls", "-l", "--color=never"]).current_dir(directory);
     assert_code(&finish(run, b""), 0);
-    let logs: Vec<_> = fs::read_dir(directory.join("runs/today")).expect("it was made").collect();
+    let logs: Vec<_> =
+        fs::read_dir(directory.join("runs/today")).expect("the directory was created").collect();
     assert_eq!(logs.len(), 1);
 }
 
 fn mode(path: &Path) -> u32 {
-    fs::symlink_metadata(path).expect("it is there").permissions().mode() & 0o7777
+    fs::symlink_metadata(path).expect("the file exists").permissions().mode() & 0o7777
 }
 
 fn sh(directory: &Path, script: &str) -> Output {
@@ -106,12 +109,13 @@ fn private(directory: &Path) {
             assert_code(&output, 0);
             assert_eq!((text(&output.stdout).as_str(), mode(&directory.join(out))), ("600\n", 0o600));
         }
-        fs::remove_file(directory.join("new")).expect("it was made");
+        fs::remove_file(directory.join("new")).expect("the file was created");
     }
     let output = sh(directory, "umask 0; \"$0\" record --out-dir runs/today -- true");
     assert_code(&output, 0);
     assert_eq!((mode(&directory.join("runs")), mode(&directory.join("runs/today"))), (0o700, 0o700));
-    let logs: Vec<_> = fs::read_dir(directory.join("runs/today")).expect("it was made").flatten().collect();
+    let logs: Vec<_> =
+        fs::read_dir(directory.join("runs/today")).expect("the directory was created").flatten().collect();
     assert_eq!(logs.iter().map(|log| mode(&log.path())).collect::<Vec<_>>(), [0o600]);
 }
 
@@ -150,16 +154,16 @@ fn foreign(directory: &Path) {
             let said = text(&output.stderr);
             assert!(said.starts_with(&format!("error: could not write run.jsonl: {why}")), "{said}");
             assert!(said.contains("\nhint: name "), "{said}");
-            fs::remove_dir_all(directory.join("s")).expect("it was made");
+            fs::remove_dir_all(directory.join("s")).expect("the directory was created");
         }
     }
     // A directory for logs cannot be redirected either.
     let script = "mkdir -m 1777 s; cd s; ln -s ../other runs; chown -h 1:1 runs; mkdir ../other
         exec \"$0\" record --out-dir runs/today -- touch ../ran";
     assert_code(&sh(directory, script), 3);
-    assert_eq!(fs::read_dir(directory.join("other")).expect("it was made").count(), 0);
+    assert_eq!(fs::read_dir(directory.join("other")).expect("the directory was created").count(), 0);
     assert!(!directory.join("ran").exists(), "the command did not run");
-    assert_eq!(fs::read_to_string(directory.join("victim")).expect("it stays"), "kept");
+    assert_eq!(fs::read_to_string(directory.join("victim")).expect("the file stays"), "kept");
 }
 
 fn named_otherwise(directory: &Path) {
@@ -175,7 +179,7 @@ fn named_otherwise(directory: &Path) {
         let output = sh(directory, &script);
         assert_code(&output, 0);
         assert_eq!(read(&directory.join("log")).end.code, Some(0), "{script}");
-        fs::remove_file(directory.join("log")).expect("it was made");
+        fs::remove_file(directory.join("log")).expect("the file was created");
     }
     assert!(directory.join("link").is_symlink());
 }
@@ -186,9 +190,9 @@ fn made_of_it(directory: &Path) {
         ! \"$0\" trace convert --to jsonl -o s/link run.jsonl 2>refused; \"$0\" trace convert --to jsonl run.jsonl | wc -c";
     assert_code(&sh(directory, script), 0);
     assert_eq!((mode(&directory.join("converted")), mode(&directory.join("trace.json"))), (0o600, 0o600));
-    let refused = fs::read_to_string(directory.join("refused")).expect("it is told");
+    let refused = fs::read_to_string(directory.join("refused")).expect("the error is printed");
     assert!(refused.contains("the symbolic link link in the path is not followed"), "{refused}");
-    assert_eq!(fs::read(directory.join("victim")).expect("it stays"), b"");
+    assert_eq!(fs::read(directory.join("victim")).expect("the file stays"), b"");
 }
 
 fn replaced(directory: &Path) {

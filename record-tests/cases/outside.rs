@@ -13,18 +13,10 @@ use crate::harness::recording::read;
 pub fn cases() -> Vec<Case> {
     vec![
         case("outside::files_that_come_and_go_are_opened_as_natively", &["python3"], come_and_go),
-        case("outside::who_was_sent_back_once_costs_no_descriptors", &["python3"], sent_back),
-        case("outside::open_files_stay_what_they_are_without_their_names", &["python3"], taken),
-        case(
-            "outside::open_files_stay_what_they_are_where_reads_cannot_go_past_the_mirror",
-            &["python3", "unshare"],
-            taken_served,
-        ),
-        case(
-            "outside::appending_begins_and_ends_where_reads_cannot_go_past_the_mirror",
-            &["python3", "unshare"],
-            appended,
-        ),
+        case("outside::a_retried_call_leaves_no_descriptor_open", &["python3"], sent_back),
+        case("outside::open_files_stay_the_same_without_their_names", &["python3"], taken),
+        case("outside::open_files_stay_the_same_without_passthrough", &["python3", "unshare"], taken_served),
+        case("outside::appending_begins_and_ends_without_passthrough", &["python3", "unshare"], appended),
     ]
 }
 

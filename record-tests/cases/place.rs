@@ -18,22 +18,22 @@ use crate::harness::recording::read;
 pub fn cases() -> Vec<Case> {
     vec![
         case("place::others_reach_the_mirror_and_are_recorded", &["chroot"], reached),
-        case("place::a_directory_that_was_there_stays", &[], stays),
+        case("place::an_existing_directory_stays", &[], stays),
         case("place::a_directory_in_use_is_refused", &[], refused),
-        case("place::whoever_is_killed_nothing_is_left_there", &[], killed),
-        case("place::a_mirror_waits_to_be_entered_until_a_signal_comes", &["nsenter", "chroot"], waits),
+        case("place::any_killed_process_leaves_nothing_there", &[], killed),
+        case("place::a_mirror_waits_to_be_entered_until_a_signal", &["nsenter", "chroot"], waits),
         case(
             "place::an_ordinary_user_enters_and_mounts_nowhere_else",
             &["setpriv", "unshare", "nsenter"],
             user,
         ),
-        case("place::who_is_inside_at_the_end_is_told_of_and_ended", &["nsenter", "chroot"], inside),
-        case("place::who_is_inside_when_the_server_is_killed_is_ended", &["chroot"], without_server),
-        case("place::nobody_is_ended_where_no_mirror_is_mounted", &["unshare", "mount"], bystanders),
-        case("place::anothers_mirror_is_not_unmounted", &["unshare", "mount"], anothers),
-        case("place::a_mirror_is_unmounted_wherever_it_was_renamed_to", &["unshare", "mount"], renamed),
+        case("place::processes_inside_at_the_end_are_reported_and_killed", &["nsenter", "chroot"], inside),
+        case("place::processes_inside_end_with_a_killed_server", &["chroot"], without_server),
+        case("place::processes_outside_are_not_killed_without_a_mirror", &["unshare", "mount"], bystanders),
+        case("place::the_mirror_of_another_run_is_not_unmounted", &["unshare", "mount"], anothers),
+        case("place::a_mirror_is_unmounted_after_a_rename_of_its_directory", &["unshare", "mount"], renamed),
         case(
-            "place::why_nothing_was_run_is_told_where_the_mirror_is_left",
+            "place::the_reason_of_a_failed_start_is_printed_if_a_mirror_remains",
             &["unshare", "mount", "python3"],
             left,
         ),
@@ -55,7 +55,9 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
 fn start(directory: &Path, script: &str) -> Child {
     let place = place(directory);
     let place = place.to_str().expect("text");
-    command(directory, &["--mount-path", place, "--", "sh", "-c", script]).spawn().expect("it starts")
+    command(directory, &["--mount-path", place, "--", "sh", "-c", script])
+        .spawn()
+        .expect("the program starts")
 }
 
 /// Returns the mounts at and below a directory in this namespace.
@@ -92,9 +94,9 @@ fn reached(directory: &Path) {
     wait_until("the command", || directory.join("ready").exists());
     fs::write(directory.join("seen"), "by others").expect("a file");
     let inner = place.join(directory.strip_prefix("/").expect("an absolute path"));
-    assert_eq!(fs::read_to_string(inner.join("seen")).expect("it is seen"), "by others");
-    fs::write(inner.join("made"), "there").expect("it can be written");
-    assert_eq!(fs::read_to_string(directory.join("made")).expect("it is here"), "there");
+    assert_eq!(fs::read_to_string(inner.join("seen")).expect("the file is visible"), "by others");
+    fs::write(inner.join("made"), "there").expect("the file can be written");
+    assert_eq!(fs::read_to_string(directory.join("made")).expect("the file exists outside"), "there");
     let mut chroot = Command::new("chroot");
     chroot.arg(&place).args(["sh", "-c", "cat /proc/self/comm; ls /dev/null"]);
     let output = finish(chroot, b"");
@@ -102,7 +104,7 @@ fn reached(directory: &Path) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "cat\n/dev/null\n");
     assert!(mounted(&place).len() > 3, "{:?}", mounted(&place));
     fs::write(directory.join("done"), "").expect("a file");
-    assert_code(&child.wait_with_output().expect("it ends"), 4);
+    assert_code(&child.wait_with_output().expect("the process ends"), 4);
     assert_eq!(mounted(&place), Vec::<String>::new());
     assert!(!place.exists(), "the directory was created for the run");
     assert_eq!(kernels(), before, "other mounts were changed");
@@ -118,20 +120,20 @@ fn reached(directory: &Path) {
 
 fn stays(directory: &Path) {
     fs::create_dir(place(directory)).expect("a directory");
-    assert_code(&start(directory, "exit 9").wait_with_output().expect("it ends"), 9);
+    assert_code(&start(directory, "exit 9").wait_with_output().expect("the process ends"), 9);
     assert!(place(directory).is_dir() && mounted(&place(directory)).is_empty());
 }
 
 fn refused(directory: &Path) {
     fs::create_dir(place(directory)).expect("a directory");
     fs::write(place(directory).join("kept"), "kept").expect("a file");
-    let output = start(directory, "echo > run").wait_with_output().expect("it ends");
+    let output = start(directory, "echo > run").wait_with_output().expect("the process ends");
     assert_code(&output, 3);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("could not mount the mirror at") && text.contains("not empty"), "{text}");
     assert!(text.contains("use an empty directory"), "{text}");
     assert!(!directory.join("run").exists() && !log(directory).exists());
-    assert_eq!(fs::read_to_string(place(directory).join("kept")).expect("it stays"), "kept");
+    assert_eq!(fs::read_to_string(place(directory).join("kept")).expect("the file stays"), "kept");
 }
 
 fn killed(directory: &Path) {
@@ -140,7 +142,7 @@ fn killed(directory: &Path) {
         ["--mount-path", "compat-mirror", "--", "sh", "-c", "while :; do cat /etc/passwd > copy; done"];
     for round in 0..12_u64 {
         let mut run = command(directory, &arguments);
-        let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
         std::thread::sleep(Duration::from_millis(round * 37 % 300));
         let inside = descendants(&child);
         // The first child is the server. The second becomes the command.
@@ -161,10 +163,10 @@ fn killed(directory: &Path) {
 
 /// Starts a mirror that waits. Returns the process and the directory through which it is entered.
 fn waiting(directory: &Path) -> (Child, String, PathBuf) {
-    let mut child = command(directory, &["--mount"]).spawn().expect("it starts");
+    let mut child = command(directory, &["--mount"]).spawn().expect("the program starts");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let (Some(Ok(enter)), Some(Ok(chroot))) = (lines.next(), lines.next()) else {
-        let output = child.wait_with_output().expect("it ends");
+        let output = child.wait_with_output().expect("the process ends");
         panic!("{output:?}");
     };
     let word = |line: &str, number: usize| line.split(' ').nth(number).expect("a word").to_owned();
@@ -192,7 +194,7 @@ fn waits(directory: &Path) {
         chroot.arg(&place).args(["sh", "-c", &format!("cd {}; echo > by-chroot", directory.display())]);
         assert_code(&finish(chroot, b""), 0);
         signal(child.id(), end);
-        let output = child.wait_with_output().expect("it ends");
+        let output = child.wait_with_output().expect("the process ends");
         assert_code(&output, 0);
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         assert_eq!(mounted(&place), Vec::<String>::new());
@@ -217,13 +219,14 @@ fn inside(directory: &Path) {
     let script = "trap 'echo asked > asked; exit' TERM; echo > ready; while :; do sleep 0.05; done";
     let mut nsenter = Command::new("nsenter");
     nsenter.args(["--target", &process, "--mount", "--root", "--wd", "sh", "-c", script]);
-    let mut nsenter = nsenter.spawn().expect("it starts");
-    let mut chroot = Command::new("chroot").arg(&place).args(["sleep", "600"]).spawn().expect("it starts");
+    let mut nsenter = nsenter.spawn().expect("the program starts");
+    let mut chroot =
+        Command::new("chroot").arg(&place).args(["sleep", "600"]).spawn().expect("the program starts");
     wait_until("the one inside", || directory.join("ready").exists());
     let root = format!("/proc/{}/root", chroot.id());
     wait_until("the other one", || fs::read_link(&root).is_ok_and(|root| root == place));
     signal(child.id(), Signal::TERM);
-    let output = child.wait_with_output().expect("it ends");
+    let output = child.wait_with_output().expect("the process ends");
     assert_code(&output, 0);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
@@ -232,8 +235,8 @@ fn inside(directory: &Path) {
         "{text}"
     );
     assert!(text.contains(&chroot.id().to_string()), "{text}");
-    nsenter.wait().expect("it has ended");
-    assert_eq!(chroot.wait().expect("it has ended").code(), None, "a signal killed it");
+    nsenter.wait().expect("the process has ended");
+    assert_eq!(chroot.wait().expect("the process has ended").code(), None, "a signal killed it");
     assert!(directory.join("asked").exists(), "it received SIGTERM before it was killed");
     assert_eq!(mounted(&place), Vec::<String>::new());
     assert!(!place.exists());
@@ -248,11 +251,11 @@ fn without_server(directory: &Path) {
     let script = format!("cd {}; echo > waits; read line", directory.display());
     let mut chroot = Command::new("chroot");
     chroot.arg(&place).args(["sh", "-c", &script]).stdin(Stdio::piped());
-    let mut chroot = chroot.spawn().expect("it starts");
+    let mut chroot = chroot.spawn().expect("the program starts");
     wait_until("the other one", || directory.join("waits").exists());
     // The first child is the server.
     signal(descendants(&child)[0], Signal::KILL);
-    assert_code(&child.wait_with_output().expect("it ends"), 3);
+    assert_code(&child.wait_with_output().expect("the process ends"), 3);
     let ended = chroot.try_wait().expect("a child");
     let _ = chroot.kill();
     assert!(ended.is_some_and(|status| status.code().is_none()), "a signal killed it: {ended:?}");

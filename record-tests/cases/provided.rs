@@ -12,9 +12,9 @@ use crate::harness::recorder::{assert_code, finish};
 pub fn cases() -> Vec<Case> {
     vec![
         case("provided::content_comes_from_the_copy_and_attributes_from_the_original", &[], content),
-        case("provided::what_is_written_goes_to_the_original_and_is_read_there", &[], written),
-        case("provided::what_is_declined_is_as_without", &[], declined),
-        case("provided::in_a_read_only_mirror_too", &["python3"], read_only),
+        case("provided::writes_go_to_the_original_and_are_read_there", &[], written),
+        case("provided::declined_files_are_read_from_the_original", &[], declined),
+        case("provided::a_read_only_mirror_works_as_well", &["python3"], read_only),
     ]
 }
 

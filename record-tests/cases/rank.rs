@@ -17,14 +17,14 @@ use crate::harness::recording::{Recording, read};
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        case("rank::one_log_tells_the_rank_of_each_event_under_each_launcher", &[], launchers),
+        case("rank::one_log_has_the_rank_of_each_event_under_each_launcher", &[], launchers),
         case("rank::ranks_start_in_any_order", &[], orders),
         case("rank::each_rank_has_its_own_exit_code", &[], codes),
         case("rank::a_rank_that_ends_last_ends_the_log", &[], last),
         case("rank::one_step_follows_another", &[], steps),
         case("rank::a_killed_lead_ends_the_others_with_an_error", &[], lead_killed),
         case("rank::a_killed_server_ends_all_with_an_error", &[], server_killed),
-        case("rank::a_lead_that_cannot_begin_is_told_by_all", &[], lead_fails),
+        case("rank::a_lead_that_cannot_begin_is_reported_by_all", &[], lead_fails),
         case("rank::without_a_lead_or_a_launcher_there_is_an_error", &[], alone),
         case("rank::ranks_of_an_ordinary_user_meet", &["setpriv", "unshare"], ordinary_user),
         case("rank::a_real_launcher_starts_them", &["mpirun"], real),
@@ -38,7 +38,7 @@ fn node_log(directory: &Path) -> PathBuf {
 }
 
 fn outputs(ranks: Vec<(u32, Child)>) -> Vec<Output> {
-    ranks.into_iter().map(|(_, child)| child.wait_with_output().expect("it ends")).collect()
+    ranks.into_iter().map(|(_, child)| child.wait_with_output().expect("the process ends")).collect()
 }
 
 /// Returns the file that each rank has created, with its rank in the log.
@@ -134,7 +134,7 @@ fn steps(directory: &Path) {
             }
         }));
     }
-    threads.into_iter().for_each(|thread| thread.join().expect("it ends well"));
+    threads.into_iter().for_each(|thread| thread.join().expect("the thread succeeds"));
     for step in 0..2 {
         let made = made(&read(&directory.join(format!("log-{step}"))));
         let names: Vec<String> = (0..3).map(|number| format!("step-{step}-{number}")).collect();
@@ -153,7 +153,7 @@ fn kill_at_work(directory: &Path, who: impl Fn(&Child) -> u32) -> (Vec<Output>, 
     }
     let inside: Vec<u32> = ranks.iter().flat_map(|(_, child)| descendants(child)).collect();
     let pid = Pid::from_raw(who(&ranks[0].1) as i32).expect("a process");
-    kill_process(pid, Signal::KILL).expect("it lives");
+    kill_process(pid, Signal::KILL).expect("the process exists");
     (outputs(ranks), inside)
 }
 
@@ -193,7 +193,7 @@ fn server_killed(directory: &Path) {
 
 fn lead_fails(directory: &Path) {
     let job = "no-device";
-    let guest = rank(directory, job, &hydra(1, 2), "echo > run").spawn().expect("it starts");
+    let guest = rank(directory, job, &hydra(1, 2), "echo > run").spawn().expect("the program starts");
     let mut lead = Command::new("unshare");
     let recorded = rank(directory, job, &hydra(0, 2), "echo > run");
     lead.args(["--mount", "sh", "-c", "mount -t tmpfs none /dev && exec \"$@\"", "sh"]);
@@ -201,7 +201,7 @@ fn lead_fails(directory: &Path) {
     lead.envs(recorded.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let lead = finish(lead, b"");
     assert_code(&lead, 3);
-    let guest = guest.wait_with_output().expect("it ends");
+    let guest = guest.wait_with_output().expect("the process ends");
     assert_code(&guest, 3);
     let text = String::from_utf8_lossy(&guest.stderr).into_owned();
     assert!(text.contains("the lead rank of this node ended before its mirror was ready"), "{text}");

@@ -21,12 +21,8 @@ print('\\n'.join(sorted({line[5] for line in lines if len(line) > 5})))
 
 pub fn cases() -> Vec<Case> {
     vec![
-        case("specification::it_names_what_the_process_had_mapped", &["python3"], mapped),
-        case(
-            "specification::it_tells_a_library_that_was_searched_for_by_its_name",
-            &["python3", "cc"],
-            searched,
-        ),
+        case("specification::it_names_the_mapped_libraries_of_the_process", &["python3"], mapped),
+        case("specification::it_has_the_names_of_libraries_found_by_a_search", &["python3", "cc"], searched),
     ]
 }
 
@@ -58,7 +54,11 @@ fn searched(directory: &Path) {
         let names = (name(&lib.join("libanswer.so.1")), name(&plugin));
         assert_eq!(names, (Some("libanswer.so.1".to_owned()), None));
         std::fs::write(directory.join("compat.json"), document.to_string()).expect("a file");
-        Command::new(COMPAT).arg("check").arg(directory.join("compat.json")).output().expect("it starts")
+        Command::new(COMPAT)
+            .arg("check")
+            .arg(directory.join("compat.json"))
+            .output()
+            .expect("the program starts")
     };
     assert_code(&generate(&[]), 3);
     assert_code(&generate(&["--library-path".as_ref(), lib.as_os_str()]), 0);
@@ -96,7 +96,7 @@ fn libraries(maps: &str) -> BTreeSet<String> {
 }
 
 fn said(command: &mut Command) -> String {
-    let output = command.output().expect("it starts");
+    let output = command.output().expect("the program starts");
     assert_code(&output, 0);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

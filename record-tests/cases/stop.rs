@@ -12,9 +12,9 @@ use crate::harness::recorder::{COMPAT, assert_code, descendants, finish, wait_un
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        case("stop::a_command_that_stops_goes_on_by_whom_it_asked", &["setsid", "bash"], by_itself),
-        case("stop::what_is_sent_to_the_run_stops_the_command_and_lets_it_go_on", &["setsid", "bash"], sent),
-        case("stop::a_terminals_keys_stop_and_end_a_job", &["python3", "bash"], job),
+        case("stop::a_command_that_stops_itself_can_be_continued", &["setsid", "bash"], by_itself),
+        case("stop::signals_to_the_run_stop_and_continue_the_command", &["setsid", "bash"], sent),
+        case("stop::a_terminals_keys_stop_and_terminate_a_job", &["python3", "bash"], job),
     ]
 }
 
@@ -38,14 +38,15 @@ fn by_itself(directory: &Path) {
 fn sent(directory: &Path) {
     let mut run =
         in_session(directory, "sh -c 'echo > ready; until [ -e done ]; do sleep 0.02; done; exit 6'");
-    let mut child = run.stdin(Stdio::null()).spawn().expect("it starts");
+    let mut child = run.stdin(Stdio::null()).spawn().expect("the program starts");
     wait_until("the command", || directory.join("ready").exists());
     // setsid(1) has become bash, which is the parent of the run. The children of the run are the server and
     // the command.
     let inside = descendants(&child);
     let (run, command) = (inside[0], inside[2]);
-    let send =
-        |signal| kill_process(Pid::from_raw(run as i32).expect("a process"), signal).expect("it lives");
+    let send = |signal| {
+        kill_process(Pid::from_raw(run as i32).expect("a process"), signal).expect("the process exists")
+    };
     let is_stopped =
         || fs::read_to_string(format!("/proc/{command}/stat")).is_ok_and(|stat| stat.contains(") T "));
     send(Signal::TSTP);

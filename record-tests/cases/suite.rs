@@ -14,14 +14,14 @@ use crate::harness::user::{USER, as_user};
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        case("suite::pjdfstest_fails_nowhere_that_it_does_not_natively", &["pjdfstest"], pjdfstest),
+        case("suite::pjdfstest_has_no_further_failures", &["pjdfstest"], pjdfstest),
         case(
-            "suite::pjdfstest_of_an_ordinary_user_fails_nowhere_that_it_does_not_natively",
+            "suite::pjdfstest_of_an_ordinary_user_has_no_further_failures",
             &["pjdfstest", "setpriv", "unshare"],
             pjdfstest_as_user,
         ),
         case("suite::fsx_finds_no_fault", &["fsx"], fsx),
-        case("suite::stress_ng_fails_nowhere_that_it_does_not_natively", &["stress-ng"], stress),
+        case("suite::stress_ng_has_no_further_failures", &["stress-ng"], stress),
     ]
 }
 
@@ -60,7 +60,8 @@ fn pjdfstest_as_user(directory: &Path) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let program =
         std::env::split_paths(&path).map(|directory| directory.join("pjdfstest")).find(|path| path.is_file());
-    fs::copy(program.expect("it is required"), directory.join("pjdfstest")).expect("a copy for anybody");
+    fs::copy(program.expect("pjdfstest is required"), directory.join("pjdfstest"))
+        .expect("a copy for anybody");
     let suite = |name: &'static str| {
         fs::create_dir(directory.join(name)).expect("a directory");
         std::os::unix::fs::chown(directory.join(name), Some(1234), Some(1235)).expect("its owner");

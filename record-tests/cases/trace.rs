@@ -20,15 +20,15 @@ pub fn cases() -> Vec<Case> {
     vec![
         case("trace::a_summary_has_the_counts_of_the_log", &[], summary),
         case("trace::files_are_those_of_the_log", &[], files),
-        case("trace::libraries_are_told_with_their_search", &["gcc"], libraries),
+        case("trace::libraries_are_listed_with_their_search", &["gcc"], libraries),
         case("trace::the_same_command_twice_is_the_same_and_another_differs", &[], difference),
         case("trace::opens_are_slices_that_do_not_overlap_on_a_track", &["python3"], perfetto),
         case("trace::perfettos_own_processor_reads_each_slice", &[PERFETTO, "node", "python3"], processor),
-        case("trace::a_recording_becomes_another_format_and_comes_back_from_compression", &[], convert),
-        case("trace::a_cut_recording_is_read_and_told", &[], cut),
-        case("trace::a_closed_pipe_is_no_fault", &[], pipe),
-        case("trace::what_is_no_recording_is_named", &[], foreign),
-        case("trace::a_summary_of_the_run_is_told_at_its_end", &[], summary_of_the_run),
+        case("trace::a_recording_is_converted_compressed_and_decompressed", &[], convert),
+        case("trace::a_truncated_recording_is_read_and_reported", &[], cut),
+        case("trace::a_closed_pipe_is_not_an_error", &[], pipe),
+        case("trace::a_file_that_is_not_a_recording_is_named", &[], foreign),
+        case("trace::a_summary_of_the_run_is_printed_at_its_end", &[], summary_of_the_run),
     ]
 }
 

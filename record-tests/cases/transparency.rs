@@ -14,16 +14,16 @@ use crate::harness::user::as_user;
 pub fn cases() -> Vec<Case> {
     vec![
         case("transparency::exit_codes_are_the_commands", &[], exit_codes),
-        case("transparency::signals_end_as_128_and_their_number", &[], signals),
-        case("transparency::a_command_that_is_missing_is_127_one_that_is_no_program_126", &[], no_command),
+        case("transparency::signals_exit_with_128_plus_their_number", &[], signals),
+        case("transparency::a_missing_command_exits_127_and_an_unusable_one_126", &[], no_command),
         case("transparency::arguments_input_environment_and_directory_are_kept", &[], surroundings),
         case("transparency::a_relative_directory_is_that_of_the_caller", &[], relative),
         case("transparency::user_groups_limits_and_mask_are_kept", &["setpriv"], identity),
-        case("transparency::ignored_signals_stay_so", &[], ignored),
-        case("transparency::files_belong_to_who_made_them", &["setpriv"], ownership),
+        case("transparency::ignored_signals_stay_ignored", &[], ignored),
+        case("transparency::files_belong_to_their_creator", &["setpriv"], ownership),
         case("transparency::a_file_tree_looks_the_same", &["find"], same_tree),
         case("transparency::an_ordinary_user_needs_no_privilege", &["setpriv", "unshare"], ordinary_user),
-        case("transparency::without_any_right_nothing_is_run", &["setpriv", "unshare"], no_right),
+        case("transparency::without_any_right_the_command_does_not_start", &["setpriv", "unshare"], no_right),
         case("transparency::device_numbers_stay_apart", &["stat"], devices),
         case("transparency::nothing_can_be_written_with_read_only", &[], read_only),
         case("transparency::a_terminal_program_works", &["python3", "bash"], terminal),
@@ -99,7 +99,7 @@ fn relative(directory: &Path) {
     guest.env("OMPI_COMM_WORLD_LOCAL_RANK", "1").env("OMPI_COMM_WORLD_RANK", "1");
     let guest = std::thread::spawn(move || finish(guest, b""));
     assert_eq!(told(finish(lead, b"")), format!("{sub}\n"));
-    assert_eq!(told(guest.join().expect("it ends")), format!("{sub}\n"));
+    assert_eq!(told(guest.join().expect("the process ends")), format!("{sub}\n"));
 }
 
 /// Compares the output of a command with and without the mirror, in the same directory.

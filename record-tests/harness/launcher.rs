@@ -72,7 +72,8 @@ pub fn start(directory: &Path, variables: Variables, order: &[u32], script: &str
     let size = order.len() as u32;
     let mut started = Vec::new();
     for number in order {
-        let child = rank(directory, &job, &variables(*number, size), script).spawn().expect("it starts");
+        let child =
+            rank(directory, &job, &variables(*number, size), script).spawn().expect("the program starts");
         started.push((*number, child));
         std::thread::sleep(std::time::Duration::from_millis(40));
     }

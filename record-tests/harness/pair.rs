@@ -54,7 +54,7 @@ pub fn outputs(directory: &Path, commands: &str) -> (String, String) {
     let mut run = Command::new("unshare");
     run.args(["-m", "sh", "-c", commands]).current_dir(directory);
     assert_code(&finish(run, b""), 0);
-    let text = |name: &str| std::fs::read_to_string(directory.join(name)).expect("it was written");
+    let text = |name: &str| std::fs::read_to_string(directory.join(name)).expect("the file was written");
     (text("native.out"), text("mirror.out"))
 }
 

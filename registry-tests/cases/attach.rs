@@ -16,7 +16,7 @@ pub fn cases() -> Vec<Case> {
             let name = format!("attach::{name}_on_{}", kind.name());
             cases.push(Case::new(name, &kind.requirements(&[]), move |workspace| run(workspace, kind)));
         };
-        case("what_is_attached_is_discovered", attach_and_discover);
+        case("attached_artifacts_are_discovered", attach_and_discover);
         case("the_same_attach_twice_is_one_referrer", attach_twice);
         case("sixteen_processes_attach_at_once_and_none_is_lost", sixteen);
         case("attaching_to_nothing_fails", no_image);
@@ -28,11 +28,11 @@ pub fn cases() -> Vec<Case> {
         ("html", Referrers::Html),
         ("other_json", Referrers::OtherJson),
     ] {
-        let name = format!("attach::a_referrers_answer_of_{name}_falls_back_to_the_tag");
+        let name = format!("attach::a_referrers_reply_of_{name}_falls_back_to_the_tag");
         cases.push(Case::new(name, &[], move |workspace| falls_back(workspace, mode)));
     }
     for status in [401, 403] {
-        let name = format!("attach::a_referrers_answer_of_{status}_is_reported_and_never_none_found");
+        let name = format!("attach::a_referrers_reply_of_{status}_is_reported_as_an_error");
         cases.push(Case::new(name, &[], move |workspace| refused(workspace, status)));
     }
     cases

@@ -12,19 +12,15 @@ use crate::harness::{Case, Kind, Registry, Workspace};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
-        Case::new("attach_again::a_list_without_annotations_is_no_reason_for_an_old_one", &[], bare),
-        Case::new("attach_again::the_source_date_is_obeyed_and_a_wrong_one_is_an_error", &[], source_date),
+        Case::new("attach_again::a_list_without_annotations_still_yields_the_newest", &[], bare),
+        Case::new("attach_again::the_source_date_is_used_and_an_invalid_one_fails", &[], source_date),
         Case::new("attach_again::a_date_in_the_future_does_not_win_for_ever", &[], future),
         Case::new("attach_again::the_same_attach_sends_nothing", &[], idempotent),
         Case::new("attach_again::replace_removes_the_older_artifacts_of_this_manifest_only", &[], replace),
-        Case::new(
-            "attach_again::replace_where_nothing_can_be_deleted_attaches_and_fails",
-            &[],
-            replace_refused,
-        ),
+        Case::new("attach_again::replace_without_deletion_attaches_and_fails", &[], replace_refused),
     ];
     for kind in Kind::ALL {
-        let name = format!("attach_again::every_reader_takes_the_last_attach_on_{}", kind.name());
+        let name = format!("attach_again::every_reader_uses_the_latest_artifact_on_{}", kind.name());
         let requirements = kind.requirements(&[]);
         cases.push(Case::new(name, &requirements, move |workspace| every_reader(workspace, kind)));
     }

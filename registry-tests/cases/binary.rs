@@ -12,8 +12,8 @@ use crate::harness::{Case, Requirement, Workspace};
 pub fn cases() -> Vec<Case> {
     let shell = &[Requirement::Tool("bash")];
     vec![
-        Case::new("binary::needs_no_library_and_lies_anywhere", &[], position),
-        Case::new("binary::lies_elsewhere_at_each_start", shell, place),
+        Case::new("binary::is_static_and_position_independent", &[], position),
+        Case::new("binary::is_loaded_at_random_addresses", shell, place),
     ]
 }
 

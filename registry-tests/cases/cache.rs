@@ -13,10 +13,10 @@ pub fn cases() -> Vec<Case> {
         Case::new("cache::the_second_check_by_tag_makes_one_request", &[], by_tag),
         Case::new("cache::offline_makes_no_request", &[], offline),
         Case::new("cache::offline_without_the_artifact_fails_clearly", &[], offline_without),
-        Case::new("cache::a_moved_tag_is_seen", &[], moved_tag),
+        Case::new("cache::a_moved_tag_is_noticed", &[], moved_tag),
         Case::new("cache::many_processes_fill_it_at_once", &[], many),
         Case::new("cache::a_damaged_entry_is_fetched_again", &[], damaged),
-        Case::new("cache::whatever_is_damaged_heals_at_the_first_online_check", &[], healed),
+        Case::new("cache::any_damage_is_repaired_by_the_next_online_check", &[], healed),
         Case::new("cache::it_is_listed_and_pruned", &[], list_and_prune),
     ]
 }
@@ -129,7 +129,7 @@ fn healed(workspace: &Workspace) {
             match number {
                 0 => std::fs::write(file, &whole[..whole.len() / 2]).expect("a part"),
                 1 => std::fs::write(file, "").expect("nothing"),
-                2 => std::fs::write(file, "[1, 2").expect("no JSON"),
+                2 => std::fs::write(file, "[1, 2").expect("a file that is not JSON"),
                 _ => std::fs::create_dir_all(file.join("folder")).expect("a directory"),
             }
             check(workspace, &reference);

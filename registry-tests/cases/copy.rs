@@ -21,12 +21,12 @@ use crate::harness::{Case, Kind, Registry, Workspace};
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
         Case::new(
-            "copy::what_is_attached_to_a_sha512_subject_is_kept_or_the_copy_fails",
+            "copy::artifacts_of_a_sha512_subject_are_kept_or_the_copy_fails",
             &[DOCKER_REGISTRY, OLAREG],
             sha512,
         ),
-        Case::new("copy::what_a_killed_copy_left_is_removed_by_the_next", &[], abandoned),
-        Case::new("copy::regctl_and_oras_list_what_is_attached_in_a_layout", &[REGCTL, ORAS], witnesses),
+        Case::new("copy::leftovers_of_a_killed_copy_are_removed_by_the_next", &[], abandoned),
+        Case::new("copy::regctl_and_oras_list_artifacts_attached_in_a_layout", &[REGCTL, ORAS], witnesses),
     ];
     for kind in [Kind::DockerRegistry, Kind::Olareg] {
         let name = format!("copy::blobs_of_another_repository_are_not_transferred_on_{}", kind.name());

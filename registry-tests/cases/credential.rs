@@ -28,7 +28,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("credential::a_failing_helper_is_named", BASIC, failing_helper),
         Case::new("credential::a_legacy_key_is_understood", BASIC, legacy_key),
         Case::new("credential::username_and_password_from_standard_input_are_used", BASIC, password_stdin),
-        Case::new("credential::a_wrong_password_is_reported_and_never_none_found", BASIC, wrong_password),
+        Case::new("credential::a_wrong_password_is_reported_as_such", BASIC, wrong_password),
         Case::new("credential::no_credentials_are_reported_with_a_hint", BASIC, none),
         Case::new("credential::secrets_are_never_shown", BASIC, secrets),
         Case::new(

@@ -12,8 +12,8 @@ pub fn cases() -> Vec<Case> {
     let tools = &[Requirement::Tool("gcc")];
     vec![
         Case::new("directory::subjects_do_not_depend_on_names", tools, subjects),
-        Case::new("directory::alternatives_for_other_hosts_are_passed_over", tools, alternatives),
-        Case::new("directory::scripts_deep_inside_are_no_subjects", tools, scripts),
+        Case::new("directory::alternatives_for_other_hosts_are_skipped", tools, alternatives),
+        Case::new("directory::deeply_nested_scripts_are_not_subjects", tools, scripts),
     ]
 }
 

@@ -19,15 +19,15 @@ const CURL: Requirement = Requirement::Tool("curl");
 pub fn cases() -> Vec<Case> {
     let servers = &[CC, DOCKER_REGISTRY];
     vec![
-        Case::new("example::the_action_attaches_and_hands_on_the_digest", servers, action),
+        Case::new("example::the_action_attaches_and_outputs_the_digest", servers, action),
         Case::new("example::the_action_attaches_to_every_platform_of_an_index", servers, action_on_index),
         Case::new("example::the_action_logs_in", &[CC, DOCKER_REGISTRY, HTPASSWD], action_logs_in),
-        Case::new("example::the_action_fails_by_the_verdict_that_was_asked_for", servers, action_verdict),
-        Case::new("example::the_action_takes_a_release_only_with_its_checksum", &[CURL], release),
+        Case::new("example::the_action_fails_by_the_requested_verdict", servers, action_verdict),
+        Case::new("example::the_action_verifies_the_checksum_of_a_release", &[CURL], release),
         Case::new("example::the_action_takes_the_binary_from_an_image", &[], from_image),
-        Case::new("example::the_gitlab_template_attaches_and_hands_on_the_digests", servers, gitlab),
+        Case::new("example::the_gitlab_template_attaches_and_exports_the_digests", servers, gitlab),
         Case::new("example::the_gitlab_template_fails_by_the_verdict", servers, gitlab_verdict),
-        Case::new("example::the_gitlab_template_takes_a_download_only_with_its_checksum", &[CURL], download),
+        Case::new("example::the_gitlab_template_verifies_the_checksum_of_a_download", &[CURL], download),
         Case::new("example::the_scripts_have_no_faults", &[Requirement::Tool("shellcheck")], scripts),
     ]
 }

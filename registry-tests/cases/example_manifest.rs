@@ -19,8 +19,8 @@ pub fn cases() -> Vec<Case> {
     let servers = &[CC, DOCKER_REGISTRY];
     vec![
         Case::new("example::the_manifests_for_kubernetes_are_consistent", &[], consistent),
-        Case::new("example::the_init_container_asks_the_image_that_its_pod_runs", &[], same_image),
-        Case::new("example::the_job_fails_at_once_only_where_trying_again_is_useless", &[], failure_policy),
+        Case::new("example::the_init_container_checks_the_image_of_its_pod", &[], same_image),
+        Case::new("example::the_job_fails_at_once_only_if_a_retry_is_useless", &[], failure_policy),
         Case::new("example::the_arguments_of_the_containers_are_understood", servers, arguments),
     ]
 }
@@ -153,5 +153,5 @@ fn arguments(workspace: &Workspace) {
         run("unmet").exits(1).says("NVIDIA");
         run("absent").exits(3);
     }
-    assert!(workspace.path("pod-cache").is_dir(), "the Deployment keeps what it fetched");
+    assert!(workspace.path("pod-cache").is_dir(), "the Deployment has no cache");
 }

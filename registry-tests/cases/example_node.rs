@@ -19,18 +19,18 @@ pub fn cases() -> Vec<Case> {
     let engine = &[CC, DOCKER_REGISTRY, DOCKER, DOCKERD, Requirement::Root];
     let verify = &[Requirement::Tool("systemd-analyze")];
     vec![
-        Case::new("example::the_wrapper_of_docker_run_starts_only_what_runs", servers, wrapper),
+        Case::new("example::the_wrapper_of_docker_run_starts_only_compatible_images", servers, wrapper),
         Case::new(
             "example::the_wrapper_of_docker_run_runs_an_image_in_an_engine",
             engine,
             wrapper_with_engine,
         ),
-        Case::new("example::the_prolog_of_slurm_holds_a_job_whose_image_does_not_run", servers, prolog),
-        Case::new("example::the_prolog_of_slurm_tells_a_task_why_it_is_cancelled", servers, task_prolog),
+        Case::new("example::the_prolog_of_slurm_holds_a_job_with_an_unusable_image", servers, prolog),
+        Case::new("example::the_prolog_of_slurm_prints_the_reason_to_a_task", servers, task_prolog),
         Case::new("example::the_prolog_of_slurm_reads_the_image_of_pyxis_or_a_comment", &[], prolog_image),
-        Case::new("example::the_prolog_of_slurm_waits_for_no_registry", &[], prolog_undecided),
+        Case::new("example::the_prolog_of_slurm_never_waits_long_for_a_registry", &[], prolog_undecided),
         Case::new("example::the_unit_of_systemd_has_no_faults", verify, unit_verified),
-        Case::new("example::the_unit_of_systemd_asks_before_it_starts", servers, unit_condition),
+        Case::new("example::the_unit_of_systemd_checks_before_it_starts", servers, unit_condition),
     ]
 }
 
@@ -131,7 +131,7 @@ fn wrapper_with_engine(workspace: &Workspace) {
     run("unmet").exits(125).never_says("hello");
     let pulled = docker.run(&["images", "--no-trunc", "--format", "{{.Digest}} {{.Repository}}"]);
     let ours = pulled.lines().filter(|line| line.contains(&images.registry.repository("demo/app")));
-    assert_eq!(ours.count(), 1, "only what runs was pulled:\n{pulled}");
+    assert_eq!(ours.count(), 1, "an image that does not run was pulled:\n{pulled}");
 }
 
 /// Returns a run of the prolog with the environment of slurmd and settings of the site.

@@ -22,13 +22,13 @@ pub fn cases() -> Vec<Case> {
     let servers = &[CC, DOCKER_REGISTRY, Requirement::Root];
     let trace = &[Requirement::Tool("strace")];
     vec![
-        Case::new("check::where_only_references_are_taken_nothing_else_is_touched", trace, untouched),
-        Case::new("check::where_only_references_are_taken_the_rest_is_wrong_usage", &[], refused),
-        Case::new("example::the_prolog_of_slurm_opens_nothing_that_a_user_names", &[], names),
+        Case::new("check::references_only_opens_no_local_file", trace, untouched),
+        Case::new("check::references_only_refuses_other_targets", &[], refused),
+        Case::new("example::the_prolog_of_slurm_opens_no_file_of_a_user", &[], names),
         Case::new("example::the_prolog_of_slurm_runs_compat_without_any_right", root, rights),
-        Case::new("example::the_prolog_of_slurm_runs_nothing_where_it_would_be_root", root, no_account),
-        Case::new("example::the_cache_of_the_prolog_is_the_accounts_and_bounded", servers, cache),
-        Case::new("example::the_prolog_of_slurm_asks_only_the_registries_of_the_site", &[], registries),
+        Case::new("example::the_prolog_of_slurm_never_runs_compat_as_root", root, no_account),
+        Case::new("example::the_cache_of_the_prolog_is_private_and_bounded", servers, cache),
+        Case::new("example::the_prolog_of_slurm_uses_only_the_registries_of_the_site", &[], registries),
     ]
 }
 

@@ -25,18 +25,18 @@ const PASSWORD: &str = "hunter2-secret";
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
         Case::new("fault::a_looping_list_of_referrers_ends", &[], looping),
-        Case::new("fault::a_redirect_does_not_carry_credentials_away", &[], redirect),
+        Case::new("fault::a_redirect_gets_no_credentials", &[], redirect),
         Case::new("fault::a_redirect_loop_ends", &[], redirect_loop),
         Case::new("fault::a_foreign_realm_gets_no_credentials", &[], foreign_realm),
         Case::new("fault::a_foreign_upload_location_gets_no_credentials", &[], foreign_location),
         Case::new("fault::retry_after_is_honoured", &[], retry_after),
-        Case::new("fault::a_rate_limit_is_waited_for", &[OLAREG, HTPASSWD], rate_limit),
-        Case::new("fault::nobody_listens", &[], nobody),
+        Case::new("fault::a_rate_limit_delays_the_request", &[OLAREG, HTPASSWD], rate_limit),
+        Case::new("fault::an_unreachable_registry_is_a_clear_error", &[], nobody),
         Case::new("fault::an_artifact_without_a_specification_is_named", &[], no_specification),
-        Case::new("fault::a_push_is_not_done_twice", &[], push_once),
-        Case::new("fault::a_referrer_that_is_listed_and_gone_is_passed_over", &[], gone),
-        Case::new("fault::content_that_is_not_what_it_says_names_the_repository", &[], wrong_content),
-        Case::new("fault::a_proxy_that_cannot_be_understood_is_named", &[], broken_proxy),
+        Case::new("fault::a_lost_reply_to_a_push_makes_no_second_artifact", &[], push_once),
+        Case::new("fault::a_listed_but_missing_referrer_is_skipped", &[], gone),
+        Case::new("fault::a_digest_mismatch_names_the_repository", &[], wrong_content),
+        Case::new("fault::an_invalid_proxy_is_named", &[], broken_proxy),
     ];
     for (name, fault) in lasting() {
         for (part, target) in [("manifest", "/manifests/"), ("blob", "/blobs/")] {
@@ -47,7 +47,7 @@ pub fn cases() -> Vec<Case> {
     }
     let lie = Rule::always("GET", "/manifests/", Fault::OtherDigestHeader);
     cases.push(Case::new(
-        "fault::a_lie_about_the_digest_of_a_manifest_is_one_clear_error",
+        "fault::a_wrong_digest_header_of_a_manifest_is_one_clear_error",
         &[],
         |workspace| {
             fails(workspace, lie);

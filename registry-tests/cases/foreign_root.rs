@@ -67,8 +67,8 @@ pub fn cases() -> Vec<Case> {
         };
         case("programs_of_the_root_run", own_programs);
         case("a_program_of_this_machine_does_not_run", program_of_this_machine);
-        case("a_missing_library_is_found_missing", missing_library);
-        case("the_cache_counts_in_the_byte_order_of_the_root", cache);
+        case("a_missing_library_is_reported", missing_library);
+        case("the_cache_is_read_in_the_byte_order_of_the_root", cache);
         case("a_saved_host_gives_the_verdict_of_the_root", saved_host);
     }
     let hwcaps = |workspace: &Workspace| sub_directory(workspace, MACHINES[1]);

@@ -22,14 +22,14 @@ use crate::harness::{Case, Kind, Registry, Requirement, Workspace, root};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
-        Case::new("harness::the_trace_of_the_loader_is_understood", &[], |_| root::check_parser()),
+        Case::new("harness::the_trace_of_the_loader_is_parsed", &[], |_| root::check_parser()),
         Case::new("harness::a_small_root_runs_its_program", &[CC], small_root),
-        Case::new("harness::our_registry_is_honest_until_told_otherwise", &[ORAS], honest),
+        Case::new("harness::our_registry_is_correct_without_faults", &[ORAS], honest),
         Case::new("harness::our_registry_shows_each_fault", &[], faults),
-        Case::new("harness::our_registry_gives_tokens_that_wear_out", &[], worn_tokens),
-        Case::new("harness::the_recorder_sees_what_passes", &[DOCKER_REGISTRY, ORAS], recorder),
-        Case::new("harness::docker_registry_asks_for_passwords", &[DOCKER_REGISTRY, HTPASSWD], passwords),
-        Case::new("harness::docker_registry_takes_our_tokens", &[DOCKER_REGISTRY, OPENSSL, ORAS], tokens),
+        Case::new("harness::our_registry_issues_tokens_with_few_uses", &[], worn_tokens),
+        Case::new("harness::the_recorder_sees_all_requests", &[DOCKER_REGISTRY, ORAS], recorder),
+        Case::new("harness::docker_registry_requires_passwords", &[DOCKER_REGISTRY, HTPASSWD], passwords),
+        Case::new("harness::docker_registry_accepts_our_tokens", &[DOCKER_REGISTRY, OPENSSL, ORAS], tokens),
         Case::new("harness::docker_registry_speaks_tls", &[DOCKER_REGISTRY, OPENSSL, ORAS], tls),
         Case::new(
             "harness::the_engine_runs_an_imported_image",
@@ -37,7 +37,7 @@ pub fn cases() -> Vec<Case> {
             engine,
         ),
         Case::new("harness::an_older_debian_is_made", &[DEBOOTSTRAP, Requirement::Root], older_debian),
-        Case::new("harness::olareg_gives_tokens", &[OLAREG, HTPASSWD, ORAS], olareg_tokens),
+        Case::new("harness::olareg_issues_tokens", &[OLAREG, HTPASSWD, ORAS], olareg_tokens),
     ];
     for kind in Kind::SERVERS {
         let name = format!("harness::images_can_be_put_on_{}", kind.name());

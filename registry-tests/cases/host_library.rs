@@ -12,7 +12,7 @@ const DIRECTORY: &str = "/lib/x86_64-linux-gnu";
 
 pub fn cases() -> Vec<Case> {
     let tools = &[Requirement::Tool("gcc")];
-    vec![Case::new("host_library::takes_the_images_c_library_and_all_that_its_libraries_define", tools, base)]
+    vec![Case::new("host_library::uses_the_c_library_and_the_symbols_of_the_image", tools, base)]
 }
 
 fn copy(workspace: &Workspace, from: &str, to: &str) {

@@ -22,14 +22,14 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, run: fn(&Workspace)| Case::new(format!("hostile_image::{name}"), &[CC], run);
     vec![
-        case("names_that_lead_out_stay_inside", names),
+        case("names_that_point_outside_stay_inside", names),
         case("whiteouts_of_parents_hide_nothing_else", whiteouts),
         case("links_that_go_in_circles_end", links),
-        case("devices_are_no_programs", devices),
-        case("headers_without_measure_are_refused", headers),
+        case("devices_are_not_programs", devices),
+        case("oversized_headers_are_refused", headers),
         case("a_bomb_is_refused", bomb),
-        case("small_layers_take_no_gigabytes", memory),
-        case("layers_that_lie_are_refused", lies),
+        case("small_layers_take_little_memory", memory),
+        case("layers_with_wrong_content_are_refused", lies),
     ]
 }
 
@@ -273,7 +273,7 @@ impl Packed {
     }
 
     fn put(&mut self, entry: &Entry<'_>) {
-        self.0.write_all(&entry.bytes()).expect("memory takes it");
+        self.0.write_all(&entry.bytes()).expect("writing to memory succeeds");
     }
 
     /// Adds an entry whose name or target is longer than a header allows.
@@ -286,8 +286,8 @@ impl Packed {
     /// Asserts that the image of this layer is small and that reading it ends with a clear error in little
     /// memory.
     fn refused(mut self, workspace: &Workspace, tag: &str, most: usize) {
-        self.0.write_all(&[0; 1024]).expect("memory takes it");
-        let packed = self.0.finish().expect("memory takes it");
+        self.0.write_all(&[0; 1024]).expect("writing to memory succeeds");
+        let packed = self.0.finish().expect("writing to memory succeeds");
         assert!(packed.len() < most, "{tag}: {} bytes", packed.len());
         let reference = image(workspace, tag, &[("application/vnd.oci.image.layer.v1.tar+gzip", packed)]);
         let script = format!("ulimit -v {ADDRESS_SPACE_KIB} && exec {BINARY} gen --image {reference}");
@@ -329,12 +329,12 @@ fn bomb(workspace: &Workspace) {
     const SIZE: u64 = 1200 << 20;
     let mut packed = GzEncoder::new(Vec::new(), Compression::best());
     let head = Entry { size: Some(SIZE), ..Entry::file("zeros", b"") };
-    packed.write_all(&head.bytes()).expect("memory takes it");
+    packed.write_all(&head.bytes()).expect("writing to memory succeeds");
     let block = vec![0; 1 << 20];
     for _ in 0..SIZE >> 20 {
-        packed.write_all(&block).expect("memory takes it");
+        packed.write_all(&block).expect("writing to memory succeeds");
     }
-    let packed = packed.finish().expect("memory takes it");
+    let packed = packed.finish().expect("writing to memory succeeds");
     assert!(packed.len() < 8 << 20);
     let reference = image(workspace, "bomb", &[("application/vnd.oci.image.layer.v1.tar+gzip", packed)]);
     derive(workspace, &reference).fails_clearly().says("layer");

@@ -11,17 +11,17 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("input::truncated_elf_files_are_clear_errors", &[], truncated),
         Case::new("input::random_bytes_after_an_elf_header_are_clear_errors", &[], random),
-        Case::new("input::a_file_that_is_no_elf_is_named", &[], no_elf),
+        Case::new("input::a_file_that_is_not_elf_is_named", &[], no_elf),
         Case::new("input::the_same_input_gives_the_same_bytes", &[], same_bytes),
         Case::new("input::another_major_version_is_refused", &[], major_version),
         Case::new("input::a_newer_minor_version_is_read_and_undecided_at_best", &[], minor_version),
         Case::new("input::a_document_of_compat_lib_is_checked_by_its_names", &[], compat_lib),
         Case::new("input::validate_names_the_place_of_each_fault", &[], validate),
-        Case::new("input::a_document_that_is_no_json_is_undecided", &[], no_json),
+        Case::new("input::a_document_that_is_not_json_is_undecided", &[], no_json),
         Case::new("input::check_reads_standard_input", &[], standard_input),
         Case::new("input::without_arguments_five_uses_are_shown", &[], without_arguments),
         Case::new("input::a_typo_is_answered_with_the_nearest_subcommand", &[], typo),
-        Case::new("input::a_reference_that_is_none_is_wrong_usage", &[], no_reference),
+        Case::new("input::an_invalid_reference_is_wrong_usage", &[], no_reference),
         Case::new("input::the_binary_answers_to_its_other_names", &[], names),
     ]
 }

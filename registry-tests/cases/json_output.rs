@@ -19,7 +19,7 @@ use crate::harness::{Case, Workspace};
 pub fn cases() -> Vec<Case> {
     let every = "json_output::every_subcommand_prints_one_document_that_its_schema_allows";
     let usage = "json_output::wrong_usage_prints_no_document";
-    let hint = "json_output::a_document_has_the_reason_and_the_way_out";
+    let hint = "json_output::a_document_has_the_reason_and_the_hint";
     vec![Case::new(every, &[CC], all), Case::new(usage, &[CC], wrong_usage), Case::new(hint, &[CC], reasons)]
 }
 

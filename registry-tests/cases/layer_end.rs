@@ -14,7 +14,7 @@ use crate::harness::{Case, Requirement, Workspace};
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
-            "layer_end::what_the_engine_loads_is_read_and_what_it_refuses_is_not",
+            "layer_end::compat_reads_exactly_the_layers_that_the_engine_loads",
             &[DOCKER, DOCKERD, CC],
             as_the_engine,
         ),

@@ -21,7 +21,7 @@ const KINDS: [Kind; 2] = [Kind::DockerRegistry, Kind::Olareg];
 
 pub fn cases() -> Vec<Case> {
     let requirements = [&REQUIREMENTS[..], &[DOCKER_REGISTRY, OLAREG, SKOPEO]].concat();
-    vec![Case::new("made_image::what_docker_pushes_is_derived_attached_and_judged", &requirements, all)]
+    vec![Case::new("made_image::images_from_docker_are_derived_attached_and_checked", &requirements, all)]
 }
 
 /// This is one case because the images take a while to make.

@@ -30,7 +30,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new("main_job::a_whole_small_root_is_compatible", &[git, Requirement::Root], whole_root),
         Case::new("main_job::a_directory_provides_its_own_libraries", &[CC], application_directory),
-        Case::new("main_job::a_static_program_asks_for_no_library", &[CC], static_program),
+        Case::new("main_job::a_static_program_requires_no_library", &[CC], static_program),
         Case::new("main_job::a_script_is_followed_to_its_interpreter", &[], script),
     ]
 }

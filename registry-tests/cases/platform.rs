@@ -12,9 +12,9 @@ pub fn cases() -> Vec<Case> {
             let name = format!("platform::{name}_on_{}", kind.name());
             cases.push(Case::new(name, &kind.requirements(&[]), move |workspace| run(workspace, kind)));
         };
-        case("an_artifact_of_the_platform_answers_first", platform_first);
-        case("an_artifact_of_the_index_answers_where_the_platform_has_none", index_answers);
-        case("an_artifact_of_another_platform_answers_nothing", foreign_only);
+        case("an_artifact_of_the_platform_decides_first", platform_first);
+        case("an_artifact_of_the_index_decides_if_the_platform_has_none", index_answers);
+        case("an_artifact_of_another_platform_decides_nothing", foreign_only);
     }
     cases
 }

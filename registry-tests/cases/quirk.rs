@@ -19,18 +19,14 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
         Case::new("quirk::a_registry_whose_fallback_tag_is_the_image_keeps_nothing_and_says_so", &[], gitlab),
-        Case::new(
-            "quirk::what_lies_under_a_fallback_tag_and_is_no_list_is_left_as_it_is",
-            &[],
-            other_under_tag,
-        ),
-        Case::new("quirk::a_push_takes_no_tag_away_from_an_image_unless_it_is_told_to", &[], taken),
-        Case::new("quirk::an_immutable_tag_is_told_in_the_registrys_words", &[], immutable),
-        Case::new("quirk::what_was_attached_while_the_api_failed_is_found_when_it_works", &[], flapping),
-        Case::new("quirk::a_name_that_does_not_resolve_is_told_without_debug_text", &[], no_name),
+        Case::new("quirk::a_fallback_tag_that_is_not_a_list_is_left_unchanged", &[], other_under_tag),
+        Case::new("quirk::a_push_takes_a_tag_from_an_image_only_with_replace", &[], taken),
+        Case::new("quirk::an_immutable_tag_is_reported_in_the_registrys_words", &[], immutable),
+        Case::new("quirk::artifacts_attached_while_the_api_failed_are_found_later", &[], flapping),
+        Case::new("quirk::an_unresolvable_name_is_reported_without_debug_text", &[], no_name),
     ];
     for status in [401, 403, 404, 429, 500, 503] {
-        let name = format!("quirk::referrers_elsewhere_that_answers_{status}_mean_the_fallback_tag_at_once");
+        let name = format!("quirk::redirected_referrers_with_status_{status}_use_the_fallback_tag_at_once");
         cases.push(Case::new(name, &[], move |workspace| elsewhere(workspace, status)));
     }
     cases

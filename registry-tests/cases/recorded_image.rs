@@ -41,11 +41,11 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("recorded_image::a_run_in_a_container_becomes_a_specification", &requirements, all),
         Case::new(
-            "recorded_image::what_a_runtime_brought_is_asked_of_the_host",
+            "recorded_image::libraries_of_a_runtime_are_required_from_the_host",
             &[CC, Requirement::Tool("tar")],
             driver,
         ),
-        Case::new("recorded_image::a_library_that_is_only_read_is_none_that_is_loaded", &[CC], only_read),
+        Case::new("recorded_image::a_library_that_is_only_read_is_not_a_loaded_one", &[CC], only_read),
         Case::new("recorded_image::several_runs_are_one_specification", &[CC], several),
     ]
 }
@@ -189,7 +189,8 @@ fn debian(here: &Here<'_>, release: &str) {
     // Without one of its extensions the program fails, but the recording does not prove that the extension is
     // required.
     here.workspace.write("empty", "");
-    let extension = extensions.iter().find(|path| path.ends_with(EXTENSION)).expect("it was seen");
+    let extension =
+        extensions.iter().find(|path| path.ends_with(EXTENSION)).expect("the recording contains the library");
     let without = format!("{}:{extension}:ro", here.workspace.text("empty"));
     assert_ne!(here.container(&["-v", &without], release, &PERL).0, 7);
     assert_eq!(here.check_inside(&["-v", &without], release, release), 3);
@@ -282,9 +283,9 @@ fn musl(here: &Here<'_>) {
     here.image_runs_anywhere(name);
     // The name is searched for, so the library is also found in another directory of the search path.
     fs::rename(directory.join("usr/lib/libanswer.so.1"), directory.join("lib/libanswer.so.1"))
-        .expect("it moves");
+        .expect("the library is moved");
     here.check(name, text(&directory)).exits(0);
-    fs::remove_file(directory.join("lib/libanswer.so.1")).expect("it goes");
+    fs::remove_file(directory.join("lib/libanswer.so.1")).expect("the library is removed");
     here.check(name, text(&directory)).exits(3).says("libanswer.so.1");
 }
 

@@ -12,13 +12,13 @@ use crate::harness::{Case, Workspace, fixture};
 
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("recorded_run::a_program_that_is_gone_or_not_told_leaves_it_undecided", &[CC], gone),
+        Case::new("recorded_run::a_missing_or_unknown_program_leaves_it_undecided", &[CC], gone),
         Case::new(
             "recorded_run::a_static_program_that_loads_libraries_leaves_it_undecided",
             &[CC],
             own_loader,
         ),
-        Case::new("recorded_run::a_plugin_whose_path_is_no_text_leaves_it_undecided", &[CC], no_text),
+        Case::new("recorded_run::a_plugin_with_a_non_utf8_path_leaves_it_undecided", &[CC], no_text),
         Case::new(
             "recorded_run::a_program_that_replaced_itself_and_its_plugin_is_described",
             &[CC],

@@ -12,16 +12,16 @@ use crate::harness::{Case, Workspace};
 
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("recorded_search::what_a_run_found_by_its_library_path_has_its_name", &[CC], by_name),
+        Case::new("recorded_search::a_library_found_by_the_library_path_has_its_name", &[CC], by_name),
         Case::new(
             "recorded_search::a_library_that_names_its_own_directory_has_its_name",
             &[CC],
             with_runpath,
         ),
-        Case::new("recorded_search::what_a_plugin_needs_is_found_by_the_library_path", &[CC], needed),
+        Case::new("recorded_search::dependencies_of_a_plugin_are_found_by_the_library_path", &[CC], needed),
         Case::new("recorded_search::a_plugin_that_was_opened_by_its_path_keeps_it", &[CC], by_path),
         Case::new("recorded_search::a_recording_without_lookups_leaves_it_undecided", &[CC], silent),
-        Case::new("recorded_search::what_is_gone_from_the_library_path_has_its_name", &[CC], gone),
+        Case::new("recorded_search::a_missing_library_of_the_library_path_has_its_name", &[CC], gone),
     ]
 }
 

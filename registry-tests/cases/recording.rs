@@ -19,17 +19,17 @@ const BYTES: u64 = 64 << 10;
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for kind in Kind::ALL {
-        let name = format!("recording::it_is_pushed_told_and_pulled_on_{}", kind.name());
+        let name = format!("recording::it_is_pushed_shown_and_pulled_on_{}", kind.name());
         cases.push(Case::new(name, &kind.requirements(&[]), move |workspace| travels(workspace, kind)));
     }
     for kind in Kind::SERVERS {
-        let name = format!("recording::a_check_moves_nothing_of_it_on_{}", kind.name());
+        let name = format!("recording::a_check_transfers_no_recording_on_{}", kind.name());
         cases
             .push(Case::new(name, &kind.requirements(&[]), move |workspace| check_is_small(workspace, kind)));
     }
     let requirements = Kind::Olareg.requirements(&[ORAS]);
     cases.push(Case::new("recording::other_clients_get_it_as_a_file", &requirements, others_get_it));
-    cases.push(Case::new("recording::what_is_none_is_refused_with_its_name", &[], refused));
+    cases.push(Case::new("recording::a_file_that_is_not_a_recording_is_refused_by_name", &[], refused));
     cases.push(Case::new("recording::a_publisher_names_recordings_and_no_other_files", &[], named));
     cases
 }
@@ -59,7 +59,7 @@ fn travels(workspace: &Workspace, kind: Kind) {
     let registry = Registry::start(workspace, kind);
     let reference = registry.tagged("demo/app", "1");
     let (first, second) = (recording(workspace, "day1.jsonl", 50), recording(workspace, "day2.jsonl", 3));
-    let compressed = zstd::encode_all(&second[..], 3).expect("it is compressed");
+    let compressed = zstd::encode_all(&second[..], 3).expect("the data are compressed");
     workspace.write("day2.jsonl.zst", &compressed);
     specification(workspace, "a.json", "a");
     let push = ["push", "--format", "json", &reference, "a.json", "--recording", "day1.jsonl"];
@@ -130,7 +130,7 @@ fn refused(workspace: &Workspace) {
     let push = |file: &str| workspace.compat(["push", "oci:layout:1", "a.json", "--recording", file]).run();
     push("a.json").fails_clearly().says("a.json is not a recording");
     push("none.jsonl").fails_clearly().says("could not read none.jsonl");
-    workspace.write("cut.zst", &zstd::encode_all(&b"{}"[..], 1).expect("it is compressed")[..4]);
+    workspace.write("cut.zst", &zstd::encode_all(&b"{}"[..], 1).expect("the data are compressed")[..4]);
     push("cut.zst").fails_clearly().says("cut.zst");
     assert!(!workspace.path("layout").exists());
 }

@@ -31,7 +31,7 @@ pub fn cases() -> Vec<Case> {
         case("check_of_an_image_takes_five_requests_and_no_image_blob", of_image);
         case("check_of_an_index_takes_five_requests_and_no_image_blob", of_index);
         case("check_of_an_artifact_takes_two_requests", of_artifact);
-        case("what_is_in_the_cache_is_not_asked_for_again", of_cached);
+        case("cached_content_is_not_requested_again", of_cached);
     }
     cases
 }

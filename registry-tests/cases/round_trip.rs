@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
             let name = format!("round_trip::{name}_on_{}", kind.name());
             cases.push(Case::new(name, &kind.requirements(&[]), move |workspace| run(workspace, kind)));
         };
-        case("what_is_pushed_is_pulled", push_and_pull);
+        case("pushed_artifacts_are_pulled", push_and_pull);
         case("the_same_push_twice_sends_nothing", push_twice);
         case("a_deleted_artifact_is_gone", delete);
         case("a_tag_moves_to_the_new_artifact", move_tag);

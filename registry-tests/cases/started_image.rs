@@ -12,10 +12,10 @@ use crate::harness::{Case, Workspace};
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, run: fn(&Workspace)| Case::new(format!("started_image::{name}"), &[], run);
     vec![
-        case("a_script_leads_to_the_program_that_it_ends_with", followed),
-        case("what_is_not_followed_is_said_and_decides_nothing", unfollowed),
-        case("what_a_shell_reads_itself_is_no_fault", read_by_shell),
-        case("what_no_engine_starts_is_named", refused),
+        case("a_script_is_followed_to_its_last_program", followed),
+        case("scripts_that_are_not_followed_are_reported_without_a_verdict", unfollowed),
+        case("files_that_a_shell_reads_itself_are_not_faults", read_by_shell),
+        case("images_that_no_engine_starts_are_named", refused),
     ]
 }
 

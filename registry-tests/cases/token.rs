@@ -18,9 +18,9 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("token::docker_registry_with_signed_tokens", &[DOCKER_REGISTRY, OPENSSL], signed),
         Case::new("token::olareg_with_opaque_tokens", &[OLAREG, HTPASSWD], opaque),
-        Case::new("token::a_token_that_wears_out_in_a_push_is_renewed", &[], worn_out),
-        Case::new("token::the_same_scope_is_asked_for_once", &[], asked_once),
-        Case::new("token::several_sources_of_one_run_ask_once", &[], asked_once_for_several),
+        Case::new("token::a_token_that_expires_during_a_push_is_renewed", &[], worn_out),
+        Case::new("token::the_same_scope_is_requested_once", &[], asked_once),
+        Case::new("token::several_sources_of_one_run_request_one_token", &[], asked_once_for_several),
         Case::new("token::an_endless_401_ends", &[], endless),
         Case::new("token::a_wrong_password_is_reported", &[], wrong_password),
         Case::new("token::secrets_are_never_shown", &[], secrets),

@@ -16,9 +16,9 @@ use crate::harness::{Case, Kind, Registry, Requirement, Workspace};
 
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("transport::another_place_is_no_short_name_and_no_directory", &[], refused),
+        Case::new("transport::unsupported_prefixes_are_identified", &[], refused),
         Case::new(
-            "transport::words_for_a_registry_are_read_as_one",
+            "transport::prefixes_for_a_registry_are_accepted",
             &Kind::Olareg.requirements(&[]),
             registries,
         ),

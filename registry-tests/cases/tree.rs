@@ -19,11 +19,15 @@ const GIT: &str = "/usr/bin/git";
 pub fn cases() -> Vec<Case> {
     let git = Requirement::Tool("git");
     vec![
-        Case::new("tree::symbols_are_bound_from_where_the_loader_binds_them", &[git], bindings),
+        Case::new("tree::symbols_are_bound_like_by_the_loader", &[git], bindings),
         Case::new("tree::the_flat_list_is_in_the_order_of_the_loader", &[git], order),
-        Case::new("tree::a_program_of_a_root_is_started_where_it_lies", &[git, Requirement::Root], in_root),
+        Case::new(
+            "tree::a_program_of_a_root_is_started_from_its_directory",
+            &[git, Requirement::Root],
+            in_root,
+        ),
         Case::new("tree::libraries_opened_later_count_by_their_priority", &[CC], dlopen),
-        Case::new("tree::what_is_no_program_is_a_clear_failure", &[], no_program),
+        Case::new("tree::a_file_that_is_not_a_program_is_a_clear_error", &[], no_program),
     ]
 }
 

@@ -10,7 +10,7 @@ use crate::harness::{Case, Requirement, Workspace};
 
 pub fn cases() -> Vec<Case> {
     let tools = &[Requirement::Tool("gcc")];
-    vec![Case::new("unusable::what_nobody_can_start_is_told_of_files_documents_and_images", tools, all)]
+    vec![Case::new("unusable::unusable_files_are_reported_for_files_documents_and_images", tools, all)]
 }
 
 /// The offset of `p_memsz` in the first program header, which is a segment here.

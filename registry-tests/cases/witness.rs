@@ -18,25 +18,25 @@ pub fn cases() -> Vec<Case> {
             let requirements = kind.requirements(&[ORAS, SKOPEO]);
             cases.push(Case::new(name, &requirements, move |workspace| run(workspace, kind)));
         };
-        case("oras_pulls_what_we_push", oras_pulls);
-        case("we_pull_what_oras_pushes", we_pull);
-        case("oras_discovers_what_we_attach", oras_discovers);
-        case("we_discover_what_oras_attaches", we_discover);
-        case("skopeo_reads_and_copies_what_we_push", skopeo_copies);
+        case("oras_pulls_our_artifacts", oras_pulls);
+        case("we_pull_artifacts_of_oras", we_pull);
+        case("oras_discovers_our_artifacts", oras_discovers);
+        case("we_discover_artifacts_of_oras", we_discover);
+        case("skopeo_reads_and_copies_our_artifacts", skopeo_copies);
         // The client is a library of this program, so only the registry must be installed.
         let mut case = |name: &str, run: fn(&Workspace, Kind)| {
             let name = format!("witness::{name}_on_{}", kind.name());
             cases.push(Case::new(name, &kind.requirements(&[]), move |workspace| run(workspace, kind)));
         };
-        case("oci_client_pulls_what_we_push", oci_client_pulls);
-        case("we_pull_what_oci_client_pushes", we_pull_from_oci_client);
+        case("oci_client_pulls_our_artifacts", oci_client_pulls);
+        case("we_pull_artifacts_of_oci_client", we_pull_from_oci_client);
         // oci-client treats a 405 from the referrers API as an error.
         if kind != Kind::OlaregWithoutReferrers {
-            case("oci_client_finds_what_we_attach", oci_client_finds);
+            case("oci_client_finds_our_artifacts", oci_client_finds);
         }
         // oci-client attaches without a fallback tag, so only the API shows the artifact.
         if kind == Kind::Olareg {
-            case("we_find_what_oci_client_attaches", we_find_from_oci_client);
+            case("we_find_artifacts_of_oci_client", we_find_from_oci_client);
         }
     }
     cases

@@ -81,7 +81,7 @@ impl OciClient {
             let anonymous = RegistryAuth::Anonymous;
             let pushed = self.client.push(&image, &layers, config, &anonymous, Some(manifest)).await;
             pushed.unwrap_or_else(|error| panic!("{reference}: {error}"));
-            self.client.fetch_manifest_digest(&image, &anonymous).await.expect("it has just been pushed")
+            self.client.fetch_manifest_digest(&image, &anonymous).await.expect("the artifact was just pushed")
         })
     }
 

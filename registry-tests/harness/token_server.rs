@@ -96,5 +96,5 @@ fn sign(key: &Path, text: &[u8]) -> Vec<u8> {
     command.args(["dgst", "-sha256", "-sign"]).arg(key);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("openssl starts");
     child.stdin.take().expect("a pipe").write_all(text).expect("openssl reads");
-    child.wait_with_output().expect("openssl signs").stdout
+    child.wait_with_output().expect("openssl signs the text").stdout
 }

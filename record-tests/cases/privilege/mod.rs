@@ -28,12 +28,12 @@ const TOOLS: &[&str] = &["python3", "unshare", "nsenter"];
 fn tables() -> Vec<Case> {
     let tools = TOOLS;
     vec![
-        case("privilege::what_is_done_twice_natively_differs_in_nothing", tools, native),
+        case("privilege::two_native_runs_do_not_differ", tools, native),
         case("privilege::nobody_gets_more_inside", tools, inside),
         case("privilege::nobody_gets_more_at_a_mount_path", tools, mount_path),
         case("privilege::nobody_gets_more_in_a_waiting_mirror", tools, waiting),
         case(
-            "privilege::nobody_gets_more_where_reads_are_served",
+            "privilege::nobody_gets_more_without_passthrough",
             &["python3", "unshare", "nsenter", "strace"],
             served,
         ),

@@ -16,8 +16,8 @@ pub fn cases() -> Vec<Case> {
     vec![
         case("privilege::chmod_of_a_file_that_root_took_over", TOOLS, chmod),
         case("privilege::overwrite_of_a_file_that_root_took_over_and_set_4755", TOOLS, overwrite),
-        case("privilege::write_through_what_was_open_before_root_took_it_over", TOOLS, write_open),
-        case("privilege::chmod_through_what_was_open_before_root_took_it_over", TOOLS, chmod_open),
+        case("privilege::write_to_a_file_open_before_root_took_it_over", TOOLS, write_open),
+        case("privilege::chmod_of_a_file_open_before_root_took_it_over", TOOLS, chmod_open),
         case("privilege::create_in_a_directory_that_became_roots", TOOLS, create),
         case("privilege::sticky_unlink_and_rename_after_replacement", TOOLS, sticky),
         case(
@@ -26,9 +26,9 @@ pub fn cases() -> Vec<Case> {
             reserved,
         ),
         case("privilege::file_size_limit", limits, file_size),
-        case("privilege::a_user_namespace_gives_nothing_of_roots", &["python3"], namespaces),
+        case("privilege::a_user_namespace_gives_no_rights_of_root", &["python3"], namespaces),
         case(
-            "privilege::what_may_only_be_appended_to_is_not_overwritten_in_a_map",
+            "privilege::append_only_files_are_not_overwritten_in_a_mapping",
             &["python3", "chattr"],
             appended,
         ),

@@ -17,9 +17,9 @@ const STEPS: &str = "COMPAT_PRIVILEGE_STEPS";
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        case("privilege::random_steps_done_twice_natively_differ_in_nothing", TOOLS, native),
-        case("privilege::random_steps_differ_in_nothing_inside", TOOLS, inside),
-        case("privilege::random_steps_differ_in_nothing_at_a_mount_path", TOOLS, mount_path),
+        case("privilege::random_steps_do_not_differ_between_native_runs", TOOLS, native),
+        case("privilege::random_steps_do_not_differ_inside", TOOLS, inside),
+        case("privilege::random_steps_do_not_differ_at_a_mount_path", TOOLS, mount_path),
     ]
 }
 

@@ -55,7 +55,7 @@ impl Agent {
     /// after an error.
     pub fn ask(&mut self, identity: &str, directory: &Path, script: &str, goes_on: bool) -> Vec<String> {
         let request = serde_json::json!({"as": identity, "in": directory, "do": script, "on": goes_on});
-        let requests = self.requests.as_mut().expect("it runs");
+        let requests = self.requests.as_mut().expect("the process runs");
         writeln!(requests, "{request}").expect("the agent reads");
         let answer = self.answers.recv_timeout(PATIENCE);
         let answer = answer.unwrap_or_else(|error| panic!("{identity} in {directory:?}: {script}: {error}"));
@@ -267,7 +267,8 @@ fn reach(directory: &Path, script: &Path, namespace: u32, place: Place) -> (Agen
     } else {
         command.args(["--", "sh", "-c", "echo runs; read line"]);
     }
-    let mut recorder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut recorder =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
     let mut lines = BufReader::new(recorder.stdout.as_mut().expect("a pipe")).lines();
     let line = lines.next().expect("a line").expect("text");
     let mut command = Command::new("nsenter");

@@ -481,7 +481,7 @@ mod tests {
         volume.answer_entry(&mut Vec::new(), &volume.table.root, &root, b"proc").expect("the file exists");
         let stat = attribute::of_name(root.as_fd(), b"proc").expect("a directory");
         let node = volume.table.known(&stat).expect("a node");
-        let shown = volume.stat(&node).expect("it is shown");
+        let shown = volume.stat(&node).expect("the attributes are shown");
         assert_eq!((u32::from(shown.stx_mode), shown.stx_size), (libc::S_IFDIR, 0));
         assert_eq!(volume.handle(node.number).err(), Some(Errno::ACCESS));
         let retry = volume.answer_retry(&mut Vec::new(), &volume.table.root, &root, b"proc", 1).map(drop);
@@ -503,7 +503,7 @@ mod tests {
             let moving = volume.handles.moving([ROOT; 2]);
             let looking = scope.spawn(look);
             std::thread::sleep(Duration::from_millis(50));
-            std::fs::rename(path("a"), path("b")).expect("its new name");
+            std::fs::rename(path("a"), path("b")).expect("a rename");
             node.moved(&volume.table.root, b"b");
             drop(moving);
             assert_eq!(looking.join().expect("no panic").map(drop), Err(Errno::NOENT));
