@@ -132,6 +132,6 @@ fn no_program(workspace: &Workspace) {
     fs::write(workspace.path("text"), "nothing that starts\n").expect("a file");
     workspace.compat(["tree", "nowhere"]).run().fails_clearly().says("nowhere");
     workspace.compat(["tree", "text"]).run().fails_clearly().says("neither an ELF object nor a script");
-    workspace.compat(["tree", "."]).run().fails_clearly().says("folder");
+    workspace.compat(["tree", "."]).run().fails_clearly().says("is a directory");
     workspace.compat(["tree", "--root", "nowhere", "text"]).run().fails_clearly().says("nowhere");
 }
