@@ -54,6 +54,8 @@ fn docker(workspace: &Workspace) {
         let missed =
             recording.lines().any(|line| line.contains("/etc/missing-file") && line.contains("ENOENT"));
         assert!(opened && missed, "{block}\n{recording}");
+        // The program that is bound into the container starts the command.
+        assert!(!recording.contains("\"exe\":\"/\"") && !recording.contains("\"exe\":\"\""), "{recording}");
         assert!(
             recording.lines().last().is_some_and(|line| line.starts_with("{\"end\":\"exited\"")),
             "{recording}"

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ pub(super) struct ProcessTable {
     programs: Mutex<Programs>,
     /// The external mount point of the mirror.
     outside: OnceLock<Vec<u8>>,
+    /// The path of this program. Until its first execution, a process of the run executes this program.
+    own_program: Vec<u8>,
 }
 
 /// The purpose of a request, as far as it reveals the program of the thread.
@@ -72,6 +75,12 @@ struct KnownThread {
 }
 
 impl ProcessTable {
+    /// Returns an empty table.
+    pub(super) fn new() -> Self {
+        let own_program = std::env::current_exe().unwrap_or_default().into_os_string().into_vec();
+        Self { own_program, ..Self::default() }
+    }
+
     /// Returns the process of a thread.
     pub(super) fn of(&self, thread: u32, now: Instant, asking: Purpose) -> Arc<RecordedProcess> {
         let executes = asking == Purpose::Execution;
@@ -133,13 +142,17 @@ impl ProcessTable {
         let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
         let (pid, ppid) = (field(&status, "Tgid:").unwrap_or(thread), field(&status, "PPid:").unwrap_or(0));
         let exe = match fs::read_link(format!("/proc/{thread}/exe")) {
-            Ok(exe) => {
+            Ok(exe) if exe != Path::new("/") => {
                 let exe = inner(exe.into_os_string().into_vec(), self.outside.get());
                 self.kept(Bounded::from(&exe[..]))
             }
-            Err(_) => {
+            // The kernel reports `/` for a file that is a mount itself, as a program that is bound into a container, if
+            // the process has left the mount namespace of that mount.
+            _ => {
                 let executions = self.executions.lock().unwrap_or_else(PoisonError::into_inner);
-                executions.program(pid, ppid, parent_of).unwrap_or_default()
+                let known = executions.program(pid, ppid, parent_of);
+                drop(executions);
+                known.unwrap_or_else(|| self.kept(Bounded::from(&self.own_program[..])))
             }
         };
         RecordedProcess { pid, ppid, exe, membership: None }

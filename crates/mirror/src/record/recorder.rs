@@ -56,7 +56,7 @@ impl Recorder {
         Self {
             queue,
             selection,
-            processes: ProcessTable::default(),
+            processes: ProcessTable::new(),
             openers: Mutex::default(),
             begun: AtomicBool::new(false),
         }
