@@ -67,7 +67,7 @@ fn processes(workspace: &Workspace) {
     assert!(said.contains("limit of 7 on processes") && said.contains("--pids-limit"), "{said}");
     let script = "for n in 1 2 3 4 5 6 7 8 9 a b c d e f g h i j k l m n o p q r s t u v w x y z; do sleep 1 & done; wait";
     let (_, said) = record(&docker, "--cap-add=SYS_ADMIN --pids-limit=40", "", script);
-    assert!(said.contains("limit of 40 on processes and threads was reached"), "{said}");
+    assert!(said.contains("limit of 40 processes and threads was reached"), "{said}");
     let (code, said) = record(&docker, "--cap-add=SYS_ADMIN --pids-limit=200", "", script);
     assert_eq!((code, said.contains("limit")), (Some(0), false), "{said}");
 }
