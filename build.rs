@@ -10,21 +10,21 @@
 
 use std::process::Command;
 
-/// The first glibc whose start code of static executables applies packed relocations.
+/// The first glibc with start code for static executables that applies packed relocations.
 const GLIBC: (u32, u32) = (2, 36);
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let is_glibc = variable("CARGO_CFG_TARGET_OS") == "linux" && variable("CARGO_CFG_TARGET_ENV") == "gnu";
-    // What is installed for another machine's programs is not asked.
+    // The C library for programs of another machine is not checked.
     let is_own = variable("HOST") == variable("TARGET");
     if is_glibc && is_own && glibc().is_some_and(|version| version >= GLIBC) {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
 }
 
-/// The version of this machine's C library, as `getconf` says it: `glibc 2.36`.
+/// The version of this machine's C library, as printed by `getconf`: `glibc 2.36`.
 fn glibc() -> Option<(u32, u32)> {
     let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

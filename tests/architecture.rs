@@ -1,12 +1,12 @@
-//! The rules of `docs/architecture.md` that the compiler does not keep: which modules of a crate may import which,
-//! and how long a file may be.
+//! Checks the rules of `docs/architecture.md` that the compiler does not: imports between the modules of a crate, and
+//! the length of files.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules of a crate by rank; lower never imports higher, and nothing imports its own rank. The order of
-/// the crates themselves is kept by the compiler.
+/// The modules of a crate, by ascending rank. A module imports only modules of a lower rank. The compiler keeps the
+/// order of the crates.
 const RANKS: &[(&str, &[&[&str]])] = &[
     ("crates/loader/src", &[&["elf", "script", "spec"], &["host"], &["loader"], &["generate", "check"]]),
     ("crates/mirror/src", &[&["mirror", "enter"], &["record"]]),
@@ -26,16 +26,16 @@ const RANKS: &[(&str, &[&[&str]])] = &[
     ("src", &[&["app"], &["cli"]]),
 ];
 
-/// Unit tests that may import what is above their module, each with its reason.
+/// Unit tests that may import modules above their own, each with its reason.
 const TESTS_FROM_ABOVE: &[(&str, &str)] = &[
     ("crates/oci/src/layout/tests.rs", "a layout is tested with what is pushed, attached and copied"),
     ("crates/oci/src/remote/tests/", "a registry's answers are tested with the operations that meet them"),
 ];
 
-/// Where options go in and a report comes out: only the command line parses arguments and prints.
+/// The code that takes options and returns a report. Only the command line parses arguments and prints.
 const WITHOUT_TERMINAL: &str = "src/app";
 
-/// What parses arguments, prints or ends the process, and the command line itself.
+/// Code that parses arguments, prints or exits the process, and the command line itself.
 const OF_THE_TERMINAL: &[&str] = &[
     "ExitCode",
     "anstream",
@@ -51,10 +51,11 @@ const OF_THE_TERMINAL: &[&str] = &[
     "stdout",
 ];
 
-/// The crates whose unit tests make all they read: they pass on every machine, whatever is installed there.
+/// The crates whose unit tests create all their input. They pass on every machine, regardless of the installed
+/// software.
 const MADE_BY_TESTS: &[&str] = &["crates/image/src", "crates/loader/src", "crates/trace/src"];
 
-/// What reads the machine that a test runs on.
+/// Code that reads the machine on which a test runs.
 const OF_THIS_MACHINE: &[&str] =
     &["current_exe(", "env::var", "of_this_machine(", "Host::this_machine(", "Command::new("];
 
@@ -73,7 +74,7 @@ const PATH_CALLS: &[&str] = &[
     "fs::symlink_metadata(",
 ];
 
-/// Unit tests that are about the machine itself, each with its reason.
+/// Unit tests that examine the machine itself, each with its reason.
 const ABOUT_THIS_MACHINE: &[(&str, &str, &str)] = &[
     (
         "crates/loader/src/host/platform.rs",
@@ -88,7 +89,7 @@ const ABOUT_THIS_MACHINE: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// The longest file, in lines.
+/// The maximum length of a file, in lines.
 const FILE_LIMIT: usize = 600;
 
 /// Files that may be longer, each with its reason.
@@ -159,7 +160,7 @@ fn every_module_has_a_rank() {
 
 /// One file.
 struct Source {
-    /// From the repository's root.
+    /// The path from the root of the repository.
     path: String,
     text: String,
 }
@@ -214,7 +215,7 @@ fn import_faults(source: &Source) -> Vec<String> {
     faults
 }
 
-/// What of a source parses arguments or prints.
+/// The parts of a source that parse arguments or print.
 fn terminal_faults(source: &Source) -> Vec<String> {
     let code = code_of(&source.text);
     let words: BTreeSet<&str> = code.split(|character| !is_word(character)).collect();
@@ -222,7 +223,7 @@ fn terminal_faults(source: &Source) -> Vec<String> {
     named.map(|word| format!("{}: `{word}` belongs to `cli`", source.path)).collect()
 }
 
-/// The files and parts of files that are compiled for tests alone, of the modules whose tests make what they read.
+/// The test-only files and parts of files in modules whose tests create all their input.
 fn test_code(sources: &[Source]) -> Vec<(String, String)> {
     let places: Vec<String> = sources.iter().flat_map(test_modules).collect();
     let is_for_tests = |path: &str| {
@@ -238,7 +239,7 @@ fn test_code(sources: &[Source]) -> Vec<(String, String)> {
     sources.iter().map(|source| (source.path.clone(), text(source))).collect()
 }
 
-/// The text from a file's own module of tests on.
+/// The text from a file's test module to its end.
 fn inline_tests(text: &str) -> &str {
     let places = text.match_indices("#[cfg(test)]\nmod ").map(|(at, _)| at);
     let is_inline =
@@ -246,7 +247,7 @@ fn inline_tests(text: &str) -> &str {
     places.into_iter().find(is_inline).map_or("", |at| &text[at..])
 }
 
-/// The modules that a file declares for tests alone, as paths without an ending.
+/// The test-only modules that a file declares, as paths without extension.
 fn test_modules(source: &Source) -> Vec<String> {
     let directory = Path::new(&source.path).parent().expect("a file is in a directory").display().to_string();
     let stem = source.path.trim_end_matches(".rs");
@@ -265,7 +266,7 @@ fn test_modules(source: &Source) -> Vec<String> {
     declared.collect()
 }
 
-/// What of a test's code reads the machine that it runs on.
+/// The parts of a test's code that read the machine on which it runs.
 fn machine_faults(path: &str, text: &str) -> Vec<String> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     let joined = lines.collect::<Vec<_>>().join("\n");
@@ -308,7 +309,7 @@ fn imports(code: &str) -> BTreeSet<String> {
     found
 }
 
-/// The first word of each member of a `use` group, whose opening brace is behind us.
+/// The first word of each member of a `use` group, after its opening brace.
 fn heads_of_group(group: &str) -> Vec<String> {
     let (mut depth, mut heads, mut start) = (1, Vec::new(), true);
     let mut rest = group;
@@ -339,7 +340,7 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// The code without comments and without what stands in string literals.
+/// The code without comments and without the content of string literals.
 fn code_of(text: &str) -> String {
     let mut code = String::new();
     let mut rest = text;
@@ -356,7 +357,7 @@ fn code_of(text: &str) -> String {
     code
 }
 
-/// How long the comment, string or character literal is that stands here; 0 for code.
+/// The length of the comment, string or character literal at this position, or 0 for code.
 fn skipped(text: &str, before: Option<char>) -> usize {
     if text.starts_with("//") {
         return text.find('\n').unwrap_or(text.len());
@@ -395,7 +396,7 @@ fn skipped(text: &str, before: Option<char>) -> usize {
     0
 }
 
-/// The rules above are worth what their scanner is worth.
+/// These rules depend on their scanner, which is tested here.
 mod scanner {
     use super::*;
 

@@ -1,13 +1,12 @@
-//! The dependencies' licences, read from `cargo metadata`: permissive ones only, and all from the
-//! crates' registry. It is what `cargo deny check licenses bans sources` would say, without building
-//! a tool first.
+//! Checks the licences of the dependencies with `cargo metadata`: all are permissive, and all packages come from the
+//! crates' registry. This matches `cargo deny check licenses bans sources`, without building a tool first.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-/// The licences that the project takes, by their SPDX names.
+/// The allowed licences, by their SPDX names.
 const ALLOWED: &[&str] = &[
     "0BSD",
     "Apache-2.0",
@@ -62,7 +61,7 @@ fn no_banned_crate_is_used() {
     }
 }
 
-/// What a crate of the workspace must not bring to those who use it.
+/// The dependencies that a crate of the workspace must not add to its users' builds.
 const LIGHT: &[(&str, &[&str])] = &[
     ("compat-loader", &["clap", "hyper", "reqwest", "rustls", "tokio"]),
     ("compat-trace", &["clap", "goblin", "hyper", "reqwest", "rustls", "tokio"]),
@@ -80,10 +79,10 @@ fn a_crate_brings_nothing_that_its_users_do_not_need() {
     }
 }
 
-/// A list of what a package brings to those who use it.
+/// The packages that a crate adds to its users' builds.
 const TREE: [&str; 2] = ["--edges=normal", "--prefix=none"];
 
-/// Asserts that a package brings none of these, by the output of `cargo tree` for it.
+/// Asserts that a package does not depend on any of these, according to `cargo tree`.
 fn assert_brings_none(tree: &str, user: &str, unwanted: &[&str]) {
     let brought: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(brought.contains(&user), "{tree}");
@@ -91,7 +90,7 @@ fn assert_brings_none(tree: &str, user: &str, unwanted: &[&str]) {
     assert!(wrong.is_empty(), "{user} brings {wrong:?}");
 }
 
-/// The example is a package of its own, and is built here outside of the repository, as a user would.
+/// The example is a separate package. It is built outside the repository, as a user would build it.
 #[test]
 fn twenty_lines_outside_of_the_repository_check_a_program() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -108,7 +107,7 @@ fn twenty_lines_outside_of_the_repository_check_a_program() {
         "Cargo.toml",
         &read(&example.join("Cargo.toml")).replace("../..", &repository.display().to_string()),
     );
-    // The same versions, which are here already.
+    // The same versions are already available here.
     write("Cargo.lock", &read(&repository.join("Cargo.lock")));
 
     let tree = cargo_in(package.path(), &["tree", "--offline", TREE[0], TREE[1]]);
@@ -138,7 +137,7 @@ fn is_foreign(package: &Value) -> bool {
     !inside.is_ok_and(|inside| inside == Path::new("Cargo.toml") || inside.starts_with("crates"))
 }
 
-/// The packages that are built for this machine, our own among them.
+/// The packages that are built for this machine, including those of the workspace.
 fn packages() -> Vec<Value> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let output =
@@ -147,7 +146,7 @@ fn packages() -> Vec<Value> {
     metadata["packages"].as_array().expect("metadata lists packages").clone()
 }
 
-/// What cargo prints.
+/// Returns the output of cargo.
 fn cargo(arguments: &[&str]) -> String {
     cargo_in(Path::new(env!("CARGO_MANIFEST_DIR")), arguments)
 }
@@ -159,15 +158,15 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// What cargo prints in a directory.
+/// Returns the output of cargo in a directory.
 fn cargo_in(directory: &Path, arguments: &[&str]) -> String {
     let output = command(directory, arguments).output().expect("cargo starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("cargo prints text")
 }
 
-/// Whether an SPDX expression can be met with the allowed licences: `OR` (and the old `/`) is a
-/// choice, `AND` takes all, parentheses group. What cannot be read is not allowed.
+/// Whether the allowed licences satisfy an SPDX expression. `OR` (and the old `/`) is a choice, `AND` requires both
+/// sides, and parentheses group. An expression that cannot be parsed is not allowed.
 fn is_allowed(expression: &str) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();

@@ -99,13 +99,13 @@ pub struct Arguments {
     #[arg(long)]
     summary: bool,
 
-    /// Record only paths that match GLOB; can be repeated
+    /// Record only paths that match GLOB (can be repeated)
     ///
     /// "*" matches within a directory, "**" across directories.
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
 
-    /// Do not record paths that match GLOB; can be repeated
+    /// Do not record paths that match GLOB (can be repeated)
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 }

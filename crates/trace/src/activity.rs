@@ -3,27 +3,27 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Counts of one program, process or rank.
+/// The counts of one program, process or rank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Activity {
-    /// All events.
+    /// The number of events.
     pub events: u64,
-    /// Opens of files that succeeded, those of creations and executions included.
+    /// Successful opens of files, including creations and executions.
     pub opened: u64,
-    /// Files, directories, links and nodes that were made.
+    /// Created files, directories, links and nodes.
     pub created: u64,
-    /// Look-ups that found nothing.
+    /// Lookups that found nothing.
     pub missed: u64,
-    /// Bytes that were read, as far as they are known; absent if none are.
+    /// Bytes read, as far as known. Absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
-    /// Bytes that were written, as far as they are known; absent if none are.
+    /// Bytes written, as far as known. Absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written: Option<u64>,
 }
 
 impl Activity {
-    /// Adds what another did.
+    /// Adds the counts of another activity.
     pub fn add(&mut self, other: &Self) {
         self.events += other.events;
         self.opened += other.opened;
@@ -39,7 +39,7 @@ impl Activity {
     }
 }
 
-/// The sum of what is known.
+/// Returns the sum of the known values.
 pub(crate) fn sum(old: Option<u64>, new: Option<u64>) -> Option<u64> {
     match (old, new) {
         (Some(old), Some(new)) => Some(old.saturating_add(new)),

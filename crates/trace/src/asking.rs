@@ -1,6 +1,6 @@
-//! Under which name a file was asked for. A recording has the path that is reached in the end, while the
-//! loader searches for a name that is often a link (`libz.so.1` leads to `libz.so.1.2.13`): the link is
-//! read, what it names is looked up, then opened, by the same thread.
+//! Finds the name under which a program looked for a file. A recording contains the path that is reached in the end,
+//! but the loader often searches for the name of a link (`libz.so.1` leads to `libz.so.1.2.13`). The same thread then
+//! reads the link, looks up its target, and opens the target.
 
 use std::collections::HashMap;
 
@@ -15,14 +15,14 @@ pub(crate) struct Asking {
 
 #[derive(Debug)]
 struct Following {
-    /// The last part of the first link.
+    /// The last component of the first link.
     name: Name,
-    /// The path that was looked up after it; nothing where the kernel remembered it.
+    /// The path that was looked up after the link. `None` if the kernel had it in its cache.
     target: Option<Name>,
 }
 
 impl Asking {
-    /// The name under which an opened library or executed program was asked for, where that was a link.
+    /// Returns the name under which a program looked for an opened library or executed program, if that was a link.
     pub(crate) fn name_of(&mut self, event: &Event) -> Option<Name> {
         match (event.event, &event.error) {
             (EventKind::ReadLink, None) => self.link(event),
@@ -39,7 +39,7 @@ impl Asking {
     fn link(&mut self, event: &Event) {
         let (tid, name) = (event.tid, Name::from(last_part(&event.path.0)));
         match self.following.get_mut(&tid) {
-            // A link that leads to a link.
+            // A link to a link.
             Some(following) if following.target.as_ref() == Some(&event.path) => following.target = None,
             _ => {
                 self.following.insert(tid, Following { name, target: None });
@@ -52,7 +52,7 @@ impl Asking {
         match &following.target {
             None => following.target = Some(event.path.clone()),
             Some(target) if *target == event.path => {}
-            // A directory's link, or another path.
+            // A link to a directory, or a different path.
             Some(target) if is_within(&event.path.0, &target.0) => {
                 following.target = Some(event.path.clone())
             }
@@ -75,7 +75,7 @@ impl Asking {
     }
 }
 
-/// Whether a path lies in a directory.
+/// Whether a path is inside a directory.
 fn is_within(path: &[u8], directory: &[u8]) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
 }
@@ -85,7 +85,7 @@ pub(crate) fn last_part(path: &[u8]) -> &[u8] {
     &path[memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)..]
 }
 
-/// The part before the last slash: the directory that a path is in.
+/// The part before the last slash: the directory of the path.
 pub(crate) fn directory(path: &[u8]) -> &[u8] {
     match memchr::memrchr(b'/', path) {
         None | Some(0) => b"/",
@@ -93,7 +93,7 @@ pub(crate) fn directory(path: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether a path is named as a shared object is: `.so`, or `.so.` and a version.
+/// Whether a path has the name of a shared object: it ends with `.so`, or with `.so.` and a version.
 pub fn is_library(path: &[u8]) -> bool {
     let name = last_part(path);
     let Some(end) = memchr::memmem::rfind(name, b".so") else { return false };
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shared_objects_are_told_by_their_names() {
+    fn shared_objects_are_recognized_by_name() {
         for name in ["/a/libz.so", "libz.so.1", "libstdc++.so.6.0.30", "_ssl.cpython-311-x86_64-linux-gnu.so"]
         {
             assert!(is_library(name.as_bytes()), "{name}");

@@ -1,8 +1,8 @@
 //! The text log of compat-lib 0.0.1, which PyPI's `compatlib` reads.
 //!
-//! A line is `YYYY/MM/DD HH:MM:SS file.go:NN: NANOSECONDS EVENT PATH[\tOPEN]`, split at white space by its
-//! readers; events are Lookup, Open, Close, Create and, at the end, Complete. They want a path of that one, too,
-//! and of several logs at once each has to begin with something that is not opened.
+//! A line is `YYYY/MM/DD HH:MM:SS file.go:NN: NANOSECONDS EVENT PATH[\tOPEN]`. Readers split it at white space. The
+//! events are Lookup, Open, Close, Create and, at the end, Complete. Readers also expect a path in the Complete line.
+//! If they read several logs at once, each must begin with an event that is not an open.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -14,22 +14,22 @@ use super::name::Name;
 #[derive(Debug)]
 pub(crate) struct TextLog {
     started: u64,
-    /// Where the command ran.
+    /// The directory in which the command ran.
     directory: Name,
     begun: bool,
-    /// The opens that the log has.
-    told: HashSet<u64>,
+    /// The opens that the log contains.
+    logged: HashSet<u64>,
 }
 
 impl TextLog {
-    /// A log of a run that this is the header of.
+    /// A log of the run with this header.
     pub(crate) fn new(header: &Header) -> Self {
         let directory =
             if header.directory.0.is_empty() { Name::from(&b"/"[..]) } else { header.directory.clone() };
-        Self { started: header.started, directory, begun: false, told: HashSet::new() }
+        Self { started: header.started, directory, begun: false, logged: HashSet::new() }
     }
 
-    /// Writes an event, where the log knows its kind.
+    /// Writes an event, if the format has its kind.
     ///
     /// # Errors
     ///
@@ -37,11 +37,11 @@ impl TextLog {
     pub(crate) fn event(&mut self, out: &mut impl Write, event: &Event) -> io::Result<()> {
         let word = match (event.event, event.open) {
             (EventKind::Lookup, _) => "Lookup",
-            // Its readers pair a close with an open, also after a creation.
+            // Readers pair a close with an open, even after a creation.
             (EventKind::Open | EventKind::Create, Some(open)) if event.error.is_none() => {
-                self.told.insert(open);
+                self.logged.insert(open);
                 if !self.begun {
-                    // It was looked up before the recorder began.
+                    // The file was looked up before the recorder began.
                     self.line(out, "Lookup", event)?;
                 }
                 if event.event == EventKind::Create {
@@ -49,7 +49,7 @@ impl TextLog {
                 }
                 "Open"
             }
-            (EventKind::Close, Some(open)) if self.told.remove(&open) => "Close",
+            (EventKind::Close, Some(open)) if self.logged.remove(&open) => "Close",
             _ => return Ok(()),
         };
         self.begun = true;
@@ -81,13 +81,13 @@ impl TextLog {
     }
 }
 
-/// A path with white space would be split: it is written with the escapes of the mount table, and so is
-/// what is no UTF-8, which readers refuse.
+/// Writes a path with the escapes of the mount table for white space, at which readers would split it, and for invalid
+/// UTF-8, which they reject.
 fn write_path(out: &mut impl Write, path: &[u8]) -> io::Result<()> {
     for chunk in path.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {
-                // What Python's split() splits at, and the mark of an escape.
+                // The separators of Python's split(), and the mark of an escape.
                 '\\' | '\u{1c}'..='\u{1f}' => escape(out, character)?,
                 _ if character.is_whitespace() => escape(out, character)?,
                 _ => write!(out, "{character}")?,
@@ -103,7 +103,7 @@ fn escape(out: &mut impl Write, character: char) -> io::Result<()> {
     character.encode_utf8(&mut buffer).bytes().try_for_each(|byte| write!(out, "\\{byte:03o}"))
 }
 
-/// `2026/01/31 23:59:59`, in universal time.
+/// Formats a time as `2026/01/31 23:59:59` in UTC.
 fn date_and_time(seconds: u64) -> String {
     let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     time.unwrap_or_default().strftime("%Y/%m/%d %H:%M:%S").to_string()

@@ -1,5 +1,5 @@
-//! How two sets of runs of the same application differ. Processes, times and the order of events do not
-//! matter, nor what was looked up and found: the kernel remembers some of it.
+//! Compares two sets of runs of the same application. Processes, times and the order of events do not matter.
+//! Successful lookups do not matter either, because the kernel caches some of them.
 
 use std::collections::BTreeMap;
 
@@ -12,103 +12,103 @@ use super::name::Name;
 use super::read::Ending;
 use super::survey::{Run, Survey, Touched};
 
-/// What became of a path.
+/// The outcome of the accesses to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It was opened, and not to be executed.
+    /// It was opened, but not for execution.
     Opened,
-    /// It was opened to be executed.
+    /// It was opened for execution.
     Executed,
     /// It was opened as a directory.
     Listed,
-    /// It was made, or something was renamed to it.
+    /// It was created, or was the target of a rename.
     Created,
-    /// It was removed, or renamed to something else.
+    /// It was removed or renamed.
     Removed,
-    /// It was looked for and not there.
+    /// It was looked up and did not exist.
     Missed,
-    /// Something was refused for want of rights.
+    /// An access was refused for lack of permission.
     Refused,
 }
 
-/// The difference of two recordings.
+/// The difference between two recordings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
-    /// Whether there is none of what follows; `totals` are for information.
+    /// Whether the recordings are the same. Differences in `totals` alone do not count.
     pub same: bool,
-    /// How the command ended, where that differs.
+    /// The ends of the command, if they differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ends: Option<[String; 2]>,
     /// Paths that only the first recording touched.
     pub only_first: Vec<PathOutcome>,
     /// Paths that only the second recording touched.
     pub only_second: Vec<PathOutcome>,
-    /// Paths that both touched with other outcomes: missed here, found there.
+    /// Paths that both recordings touched with different outcomes: missed in one, found in the other.
     pub changed: Vec<Change>,
-    /// Libraries and programs of the same name that were found elsewhere.
+    /// Libraries and programs that were found at different paths.
     pub elsewhere: Vec<Elsewhere>,
-    /// Paths that were opened, created or missed more often in one; only where counts were asked for.
+    /// Paths that were opened, created or missed more often in one recording. Empty unless counts are compared.
     pub counts: Vec<CountChange>,
-    /// How many events of each kind both have.
+    /// The number of events of each kind in both recordings.
     pub totals: BTreeMap<String, [u64; 2]>,
 }
 
-/// A path and what became of it.
+/// A path and its outcomes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PathOutcome {
     /// The path.
     pub path: Name,
-    /// Everything that became of it.
+    /// All outcomes of the path.
     pub outcomes: Vec<Outcome>,
 }
 
-/// A path whose outcomes differ.
+/// A path with different outcomes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Change {
     /// The path.
     pub path: Name,
-    /// What became of it in the first recording.
+    /// The outcomes in the first recording.
     pub first: Vec<Outcome>,
-    /// What became of it in the second recording.
+    /// The outcomes in the second recording.
     pub second: Vec<Outcome>,
 }
 
-/// A library that was found elsewhere.
+/// A library that was found at a different path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Elsewhere {
-    /// The name that was asked for.
+    /// The name that was searched for.
     pub name: Name,
-    /// The paths of the files that were found in the first recording.
+    /// The paths at which it was found in the first recording.
     pub first: Vec<Name>,
-    /// The paths of the files that were found in the second recording.
+    /// The paths at which it was found in the second recording.
     pub second: Vec<Name>,
 }
 
-/// A path whose counts differ.
+/// A path with different counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CountChange {
     /// The path.
     pub path: Name,
-    /// The counts of the first recording.
+    /// The counts in the first recording.
     pub first: Counts,
-    /// The counts of the second recording.
+    /// The counts in the second recording.
     pub second: Counts,
 }
 
-/// How often.
+/// The counts of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counts {
-    /// How often it was opened, creations included.
+    /// How often it was opened, including creations.
     pub opened: u64,
-    /// How often it was made, or something renamed to it.
+    /// How often it was created, or was the target of a rename.
     pub created: u64,
-    /// How often it was looked for and not there.
+    /// How often it was looked up and did not exist.
     pub missed: u64,
 }
 
-/// Compares two recordings in the paths that `wanted` takes; with `counts` also how often.
+/// Compares two recordings in the paths for which `wanted` returns true. `counts` also compares how often.
 pub fn difference(
     first: &Survey,
     second: &Survey,
@@ -164,7 +164,7 @@ fn outcomes(touched: &Touched) -> Vec<Outcome> {
     all.into_iter().filter(|(count, _)| *count > 0).map(|(_, outcome)| outcome).collect()
 }
 
-/// The paths of the first that nothing became of in the second.
+/// The paths with an outcome in the first recording, but none in the second.
 fn only(first: &Survey, second: &Survey, wanted: &impl Fn(&Name) -> bool) -> Vec<PathOutcome> {
     let untouched = |path: &Name| second.paths.get(path).is_none_or(|touched| outcomes(touched).is_empty());
     let mut only: Vec<PathOutcome> = first
@@ -177,7 +177,7 @@ fn only(first: &Survey, second: &Survey, wanted: &impl Fn(&Name) -> bool) -> Vec
     only
 }
 
-/// The paths that something became of in both.
+/// The paths with an outcome in both recordings.
 fn common<'a>(
     first: &'a Survey,
     second: &'a Survey,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::name::Name;
 
-/// The version of the format; a reader refuses a higher one.
+/// The version of the format. Readers reject a higher version.
 pub const VERSION: u32 = 1;
 
 /// The first line.
@@ -16,21 +16,21 @@ pub struct Header {
     pub compat_recording: u32,
     /// The program and its arguments.
     pub command: Vec<Name>,
-    /// Where it ran.
+    /// The working directory of the command.
     #[serde(rename = "folder")]
     pub directory: Name,
-    /// The machine's name.
+    /// The name of the host.
     pub host: String,
-    /// The kernel's release.
+    /// The kernel release.
     pub kernel: String,
-    /// The image, where the container's environment names one.
+    /// The image, if the environment of the container names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// When the command was started: nanoseconds since 1970. Times of events count from here.
+    /// The start of the command, in nanoseconds since 1970. Times of events count from here.
     pub started: u64,
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
@@ -43,7 +43,7 @@ pub enum EventKind {
     /// A directory was opened.
     #[serde(rename = "open-folder")]
     OpenDirectory,
-    /// An open file was read for the first time, as far as the mirror sees reads.
+    /// The first read of an open file, if reads pass through the mirror.
     FirstRead,
     /// The last descriptor of an open file was closed.
     Close,
@@ -52,28 +52,28 @@ pub enum EventKind {
     CloseDirectory,
     /// A symbolic link was read.
     ReadLink,
-    /// A symbolic link was made.
+    /// A symbolic link was created.
     SymbolicLink,
-    /// A file was given a further name.
+    /// A hard link to a file was created.
     HardLink,
-    /// A directory was made.
+    /// A directory was created.
     #[serde(rename = "make-folder")]
     MakeDirectory,
-    /// A file was made without being opened, a FIFO, a socket or a device (mknod(2)).
+    /// A node was created without being opened: a file, a FIFO, a socket or a device (mknod(2)).
     MakeNode,
-    /// A name of something other than a directory was removed.
+    /// A name was removed that was not a directory.
     Unlink,
     /// A directory was removed.
     #[serde(rename = "remove-folder")]
     RemoveDirectory,
-    /// Something was renamed.
+    /// A file or directory was renamed.
     Rename,
     /// The size of a file was set.
     Truncate,
 }
 
 impl EventKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 16] = [
         Self::Lookup,
         Self::Open,
@@ -93,12 +93,12 @@ impl EventKind {
         Self::Truncate,
     ];
 
-    /// The kind that a word stands for.
+    /// Returns the kind with this word.
     pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.word() == word)
     }
 
-    /// The word that stands for it in a recording.
+    /// The word for the kind in a recording.
     pub fn word(self) -> &'static str {
         match self {
             Self::Lookup => "lookup",
@@ -121,40 +121,40 @@ impl EventKind {
     }
 }
 
-/// One thing that happened.
+/// An event: an action on a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Nanoseconds since the start.
     pub t: u64,
-    /// What happened.
+    /// The kind of the event.
     pub event: EventKind,
-    /// The path that it happened to.
+    /// The path of the action.
     pub path: Name,
-    /// Why it failed (`ENOENT`); nothing where it did not.
+    /// The error (`ENOENT`). `None` if the action succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The number of the open, which no other open of the recording has.
+    /// The number of the open, unique in the recording.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<u64>,
-    /// The flags of open(2) or renameat2(2), as the machine numbers them.
+    /// The flags of open(2) or renameat2(2), with the numbers of the host's architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flags: Option<u32>,
     /// The file was opened to be executed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exec: bool,
-    /// Where a rename leads, what a symbolic link holds, or the name a hard link was made from.
+    /// The target of a rename, the content of a symbolic link, or the existing name for a hard link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<Name>,
-    /// The mode asked for.
+    /// The requested mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<u32>,
     /// The new size, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// Bytes read, where they went through the mirror and not past it.
+    /// Bytes read, if reads passed through the mirror.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
-    /// Bytes written, where they went through the mirror and not past it.
+    /// Bytes written, if writes passed through the mirror.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<u64>,
     /// The process.
@@ -165,37 +165,37 @@ pub struct Event {
     pub ppid: u32,
     /// The program that the process executes.
     pub exe: Name,
-    /// The user as whom the thread uses file systems (fsuid).
+    /// The user for file system access of the thread (fsuid).
     pub uid: u32,
-    /// The rank of a parallel job that the process belongs to.
+    /// The rank of the process in a parallel job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<u32>,
-    /// Which of its names are not whole.
+    /// The number of bytes omitted from names, if any name is cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
 }
 
-/// How many bytes are left out of an event's names, which have a mark there; nothing of those that are whole.
+/// The number of bytes omitted from each name of an event, in which a mark replaces them. `None` for complete names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
-    /// Bytes left out of [`Event::path`].
+    /// Bytes omitted from [`Event::path`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<u64>,
-    /// Bytes left out of [`Event::other`].
+    /// Bytes omitted from [`Event::other`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<u64>,
-    /// Bytes left out of [`Event::exe`].
+    /// Bytes omitted from [`Event::exe`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exe: Option<u64>,
 }
 
 impl Event {
-    /// How many bytes are left out of its names; nothing of those that are whole.
+    /// The number of bytes omitted from each name. `None` for complete names.
     pub fn cut(&self) -> Cut {
         self.cut.unwrap_or_default()
     }
 
-    /// How many bytes of memory it takes.
+    /// The memory of the event, in bytes.
     pub fn memory(&self) -> usize {
         let names = self.path.0.capacity() + self.exe.0.capacity();
         let other = self.other.as_ref().map_or(0, |other| other.0.capacity());
@@ -206,7 +206,7 @@ impl Event {
 /// The last line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// How it ended: `exited`, or who was killed.
+    /// The kind of the end: `exited`, or the party that was killed.
     pub end: String,
     /// The command's exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,13 +214,13 @@ pub struct End {
     /// Nanoseconds since the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub t: Option<u64>,
-    /// How many events were written.
+    /// The number of events that were written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<u64>,
-    /// How many were not: none ever.
+    /// The number of events that were dropped, which is always 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
-    /// How many of each kind; kinds that this program does not know are passed over.
+    /// The number of events of each kind. Unknown kinds are ignored.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "known_counts")]
     pub counts: BTreeMap<EventKind, u64>,
 }

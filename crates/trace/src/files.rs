@@ -6,69 +6,70 @@ use serde::Serialize;
 use super::name::Name;
 use super::survey::{Survey, Touched};
 
-/// What is told of a path. Times are nanoseconds since the start, the earliest of all runs; counts are of all runs.
+/// The facts about a path. Times are nanoseconds since the start, the earliest of all runs. Counts are totals of all
+/// runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TouchedFile {
     /// The path.
     pub path: Name,
-    /// How many bytes of the path are left out, where it is not whole; other paths of the same ends and length are
-    /// counted with it.
+    /// The number of bytes omitted from the path, if it is cut. Other paths with the same ends and length are counted
+    /// with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut: Option<u64>,
-    /// How often it was opened, creations included.
+    /// How often it was opened, including creations.
     pub opened: u64,
-    /// How often it was opened to be executed.
+    /// How often it was opened for execution.
     pub executed: u64,
     /// How often it was opened as a directory.
     pub listed: u64,
-    /// How often it was made, or something renamed to it.
+    /// How often it was created, or was the target of a rename.
     pub created: u64,
-    /// How often it was removed, or renamed to something else.
+    /// How often it was removed or renamed.
     pub removed: u64,
-    /// How often it was looked for and not there.
+    /// How often it was looked up and did not exist.
     pub missed: u64,
-    /// How often something was refused for want of rights.
+    /// How often an access was refused for lack of permission.
     pub refused: u64,
     /// Opens that were never closed.
     pub never_closed: u64,
-    /// Bytes read; absent if none are known.
+    /// Bytes read. Absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
-    /// Bytes written; absent if none are known.
+    /// Bytes written. Absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written: Option<u64>,
-    /// When it was first opened.
+    /// The time of the first open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<u64>,
-    /// The programs that opened or missed it, made or removed it, or were refused.
+    /// The programs that opened, missed, created or removed it, or were refused.
     pub programs: Vec<Name>,
-    /// The ranks of a parallel job whose processes did so.
+    /// The ranks of these programs in a parallel job.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ranks: Vec<u32>,
-    /// In how many runs it was touched.
+    /// The number of runs in which it was touched.
     pub runs: usize,
 }
 
-/// The order of the paths; equal ones are in that of their names.
+/// The order of the paths. Equal paths are ordered by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// The first opened first; what was never opened last.
+    /// By first open, earliest first. Paths that were never opened come last.
     #[default]
     First,
-    /// By the bytes of their names.
+    /// By name, byte by byte.
     Path,
-    /// The most opens first.
+    /// By the number of opens, descending.
     Opened,
-    /// The most misses first.
+    /// By the number of misses, descending.
     Missed,
-    /// The most bytes read first.
+    /// By the bytes read, descending.
     Read,
-    /// The most bytes written first.
+    /// By the bytes written, descending.
     Written,
 }
 
-/// The paths that `wanted` takes, in this order.
+/// Returns the paths for which `wanted` returns true, in this order.
 pub fn files(survey: &Survey, order: Order, wanted: impl Fn(&Name, &Touched) -> bool) -> Vec<TouchedFile> {
     let mut taken: Vec<(&Name, &Touched)> =
         survey.paths.iter().filter(|(path, touched)| wanted(path, touched)).collect();
@@ -77,7 +78,7 @@ pub fn files(survey: &Survey, order: Order, wanted: impl Fn(&Name, &Touched) -> 
     taken.into_iter().map(|(path, touched)| file(survey, path, touched)).collect()
 }
 
-/// The sort key: a smaller one comes first.
+/// The sort key. A smaller key comes first.
 fn rank(order: Order, touched: &Touched) -> u64 {
     let most = |count: u64| u64::MAX - count;
     match order {

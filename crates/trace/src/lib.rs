@@ -1,5 +1,6 @@
-//! The recording: what a run touched. One JSON object a line: a [`Header`], any number of [`Event`]s, an
-//! [`End`] (`docs/recording-format.md` describes them for readers). No file system is touched here.
+//! The recording of a run: the files that it touched. Each line is a JSON object: a [`Header`], any number of
+//! [`Event`]s, and an [`End`] (`docs/recording-format.md` describes them for users). This crate does not access the file
+//! system.
 //!
 //! ```
 //! use compat_trace::{Reader, Survey, summary};
@@ -16,13 +17,14 @@
 //! # }
 //! ```
 //!
-//! A [`Reader`] reads it, a [`Writer`] writes it in one of three formats; a [`Survey`] has what one or
-//! several recordings touched, from which [`summary`], [`files`], [`libraries`], [`processes`] and [`difference`] are made.
+//! A [`Reader`] reads a recording, and a [`Writer`] writes it in one of three formats. A [`Survey`] collects the
+//! accesses of one or several recordings. [`summary`], [`files`], [`libraries`], [`processes`] and [`difference`] are
+//! made from it.
 
 #![warn(missing_docs)]
 #![warn(unreachable_pub)]
 
-// The helper of the tests is shared with other crates, and names this crate as they do.
+// The tests share a helper with other crates, which refers to this crate by its name.
 #[cfg(test)]
 extern crate self as compat_trace;
 

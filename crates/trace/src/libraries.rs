@@ -1,8 +1,8 @@
-//! What was loaded at run time: shared objects, interpreters, programs, and the search for each.
+//! The files that were loaded at run time (shared objects, interpreters and programs), and the search for each.
 //!
-//! A recording has no names but those of files, so what a file is is told by them: a shared object ends with
-//! `.so` or `.so.` and a version, one whose name does not begin with `lib` is a plugin, as those of
-//! interpreters and services are. What is executed is told by the kernel.
+//! A recording contains file names but not file types, so files are classified by name. A shared object ends with
+//! `.so`, or with `.so.` and a version. A shared object whose name does not begin with `lib` is a plugin, as is usual
+//! for interpreters and services. Executions are reported by the kernel.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,13 +14,13 @@ use super::name::Name;
 use super::run_set::RunSet;
 use super::survey::{Survey, Touched};
 
-/// What a loaded file is.
+/// The role of a loaded file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Executed.
+    /// It was executed.
     Program,
-    /// Executed to load a program: the dynamic loader.
+    /// It was executed to load a program: the dynamic loader.
     Interpreter,
     /// A shared object whose name begins with `lib`.
     Library,
@@ -32,23 +32,23 @@ pub enum Role {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Loaded {
-    /// The name that was asked for: that of a link, where one leads to the file.
+    /// The name that was searched for. If a link leads to the file, this is the name of the link.
     pub name: Name,
-    /// What was loaded under this name.
+    /// The role of the file with this name.
     pub role: Role,
-    /// Where it was found, in the order of the first opens; nothing where it was searched for in vain.
+    /// The paths at which it was found, in the order of the first opens. Empty if it was not found.
     pub places: Vec<LoadedFile>,
-    /// How many look-ups of its name failed.
+    /// The number of failed lookups of its name.
     pub misses: u64,
-    /// In how many directories.
+    /// The number of directories with failed lookups.
     #[serde(rename = "folders")]
     pub directories: u64,
-    /// The programs that loaded or searched it.
+    /// The programs that loaded it or searched for it.
     pub programs: Vec<Name>,
-    /// The ranks of a parallel job that did so.
+    /// The ranks of these programs in a parallel job.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ranks: Vec<u32>,
-    /// In how many runs it was loaded, or searched for.
+    /// The number of runs in which it was loaded or, if none loaded it, searched for.
     pub runs: usize,
 }
 
@@ -61,9 +61,9 @@ pub struct LoadedFile {
     pub path: Name,
     /// How often it was opened.
     pub opened: u64,
-    /// When it first was, nanoseconds since the start.
+    /// The first open, in nanoseconds since the start.
     pub first: u64,
-    /// In how many runs it was.
+    /// The number of runs in which it was opened.
     pub runs: usize,
 }
 
@@ -77,7 +77,7 @@ struct NameSearch {
     runs: RunSet,
 }
 
-/// A row that is being made.
+/// A row under construction.
 struct LibraryRow {
     name: Name,
     role: Role,
@@ -87,7 +87,7 @@ struct LibraryRow {
     search: NameSearch,
 }
 
-/// All that was loaded, in the order of the first opens; then what was searched for in vain.
+/// Returns all loaded files in the order of the first opens, followed by those that were not found.
 pub fn libraries(survey: &Survey) -> Vec<Loaded> {
     let mut searches = searches(survey);
     let mut loaded: Vec<(&Name, &Touched)> =
@@ -140,7 +140,7 @@ impl LibraryRow {
         self.search.ranks.extend(&touched.ranks);
     }
 
-    /// Of what was found the runs that opened it count, not those that searched.
+    /// For a file that was found, only the runs that opened it count, not those that searched for it.
     fn finished(self, survey: &Survey) -> Loaded {
         let runs = if self.places.is_empty() { &self.search.runs } else { &self.opened_in };
         Loaded {
@@ -156,7 +156,7 @@ impl LibraryRow {
     }
 }
 
-/// The failed look-ups by the name that was looked up.
+/// The failed lookups, by the name that was looked up.
 fn searches(survey: &Survey) -> HashMap<Name, NameSearch> {
     let mut searches: HashMap<Name, NameSearch> = HashMap::new();
     for (path, touched) in survey.paths.iter().filter(|(_, touched)| touched.missed > 0) {
@@ -170,7 +170,7 @@ fn searches(survey: &Survey) -> HashMap<Name, NameSearch> {
     searches
 }
 
-/// What a file is that was opened; nothing for what is not loaded.
+/// Returns the role of an opened file, or `None` if it was not loaded.
 fn role(path: &Name, touched: &Touched) -> Option<Role> {
     match (is_library(&path.0), touched.executed > 0) {
         _ if touched.opened == 0 => None,

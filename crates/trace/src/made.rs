@@ -2,7 +2,7 @@
 
 use compat_trace::{Reader, Survey};
 
-/// A whole recording: an event every 1000 ns, of process and thread 1, that executes `/bin/app`.
+/// Returns a complete recording with an event every 1000 ns, of process and thread 1, which executes `/bin/app`.
 pub(crate) fn recording(events: &[&str]) -> Vec<u8> {
     let mut text = String::from(
         r#"{"compat_recording":1,"command":["app"],"folder":"/","host":"node1","kernel":"6.12","started":0}"#,
@@ -31,7 +31,7 @@ fn event(t: u64, line: &str) -> String {
     event.to_string()
 }
 
-/// What recordings touched together.
+/// Returns the survey of several recordings.
 pub(crate) fn survey(recordings: &[&[&str]]) -> Survey {
     let mut survey = Survey::default();
     for (number, events) in recordings.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Names and paths are bytes. What is valid UTF-8 stands in JSON as a string, anything else as
-//! `{"hex": "2f746d702fff"}`: every name comes back as it was.
+//! Names and paths as bytes. In JSON, valid UTF-8 is a string, and other bytes are `{"hex": "2f746d702fff"}`. Every
+//! name is preserved exactly.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Name(pub Vec<u8>);
 
 impl Name {
-    /// As text for people; bytes that are none are shown as the replacement character.
+    /// The name as text for people. Invalid UTF-8 is shown as the replacement character.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }
@@ -56,15 +56,15 @@ impl JsonSchema for Name {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "text, or bytes in hexadecimal where they are no UTF-8",
+            "description": "Text, or bytes in hexadecimal if they are not valid UTF-8.",
             "anyOf": [
                 { "type": "string" },
                 {
                     "type": "object",
                     "properties": {
                         "hex": {
-                            // A field that is documented hides the description above.
-                            "description": "the bytes in hexadecimal, where they are no UTF-8",
+                            // A documented field hides the description above.
+                            "description": "The bytes in hexadecimal, if they are not valid UTF-8.",
                             "type": "string",
                             "pattern": "^([0-9a-f]{2})*$",
                         },
@@ -76,7 +76,7 @@ impl JsonSchema for Name {
     }
 }
 
-/// Reads either form as it comes; an untagged enum would keep each in a buffer first.
+/// Reads either form directly. An untagged enum would buffer each value first.
 struct NameVisitor;
 
 impl<'de> Visitor<'de> for NameVisitor {
@@ -146,7 +146,7 @@ mod tests {
         {
             assert!(serde_json::from_str::<Name>(text).is_err(), "{text}");
         }
-        let name: Name = serde_json::from_str(r#"{"new":[1],"hex":"2Fff"}"#).expect("more is passed over");
+        let name: Name = serde_json::from_str(r#"{"new":[1],"hex":"2Fff"}"#).expect("other keys are ignored");
         assert_eq!(name.0, b"/\xff");
     }
 }

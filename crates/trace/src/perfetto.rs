@@ -1,16 +1,16 @@
-//! A recording in the Trace Event Format's JSON array form, which Perfetto's viewer opens ("Trace Event
-//! Format", the Catapult project's document; the closing bracket may be missing).
+//! A recording in the JSON array form of the Trace Event Format, which Perfetto's viewer opens ("Trace Event Format",
+//! document of the Catapult project). The closing bracket is optional.
 //!
-//! - Each open is a complete event (`X`) from open to close; what is not closed ends with the recording.
-//! - Complete events of one track must nest, and opens of one thread overlap as they like, so a thread has as
-//!   many tracks as it has files open at once: its own, and lanes beside it. Beyond a number of lanes an
-//!   open is a pair of asynchronous events (`b`, `e`).
-//! - Memory is bounded, too: where the paths of open files or the names of programs take too much, an open is
-//!   asynchronous as well, and its end has no name; processes are named once more.
-//! - Misses, failures and changes are instants (`i`) of the thread. Names of processes and threads are
-//!   metadata (`M`), told when they are first seen and again where they change.
-//! - Numbers of processes have 22 bits (`PID_MAX_LIMIT`): what is above tells runs and lanes apart, so that
-//!   those of the first run are as they were.
+//! - Each open is a complete event (`X`) from open to close. Files that are never closed end with the recording.
+//! - Complete events of one track must nest, but opens of one thread overlap arbitrarily. A thread therefore has as
+//!   many tracks as it has open files at once: its own, and additional lanes. Beyond a number of lanes, an open is a
+//!   pair of asynchronous events (`b`, `e`).
+//! - Memory is bounded. If the paths of open files or the names of programs use too much, an open is asynchronous as
+//!   well, and its end has no name. Processes are then named again.
+//! - Misses, failures and changes are instants (`i`) of the thread. Names of processes and threads are metadata (`M`).
+//!   They are written at first sight and whenever they change.
+//! - Process numbers have 22 bits (`PID_MAX_LIMIT`). The higher bits distinguish runs and lanes, and numbers of the
+//!   first run are unchanged.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
@@ -21,22 +21,22 @@ use super::asking::last_part;
 use super::document::{Cut, End, Event, EventKind, Header};
 use super::name::Name;
 
-/// The bits of a process's number (`include/linux/threads.h`).
+/// The number of bits of a process number (`include/linux/threads.h`).
 const PROCESS_BITS: u32 = 22;
 
-/// How many runs and lanes fit in 32 bits.
+/// The number of runs and lanes that fit into 32 bits.
 pub const MOST_SPACES: u32 = 1 << (32 - PROCESS_BITS);
 
-/// The most lanes of a thread.
+/// The maximum number of lanes of a thread.
 const MOST_LANES: u32 = 256;
 
-/// How many bytes the paths of open files may take, and the programs of processes.
+/// The maximum memory for the paths of open files, and for the programs of processes, in bytes.
 const MOST_BYTES: usize = 32 << 20;
 
-/// How many processes and threads are remembered, of threads those that have nothing open.
+/// The maximum number of stored processes, and of stored threads without open files.
 const MOST_KNOWN: usize = 65_536;
 
-/// Which numbers belong to which run and lane.
+/// The assignment of number ranges to runs and lanes.
 #[derive(Debug)]
 pub struct Spaces {
     next: u32,
@@ -44,7 +44,7 @@ pub struct Spaces {
 }
 
 impl Spaces {
-    /// Numbers for as many runs; those above [`MOST_SPACES`] would share theirs.
+    /// Ranges for this number of runs. Runs beyond [`MOST_SPACES`] would share ranges.
     pub fn new(runs: u32) -> Self {
         Self { next: runs, of: HashMap::new() }
     }
@@ -55,7 +55,7 @@ impl Spaces {
         (number & ((1 << PROCESS_BITS) - 1)) | space << PROCESS_BITS
     }
 
-    /// Makes sure that a run has this lane; not where there are too many.
+    /// Reserves a lane for a run. Returns false if there are too many.
     fn has(&mut self, run: u32, lane: u32) -> bool {
         if lane == 0 || self.of.contains_key(&(run, lane)) {
             return true;
@@ -69,11 +69,11 @@ impl Spaces {
     }
 }
 
-/// One run's processes, threads and open files.
+/// The processes, threads and open files of one run.
 #[derive(Debug)]
 pub struct Tracks {
     run: u32,
-    /// The text before the names of processes, if there are several runs.
+    /// A prefix for the names of processes, if there are several runs.
     label: Option<String>,
     opens: HashMap<u64, Slice>,
     /// The bytes of their paths.
@@ -82,11 +82,11 @@ pub struct Tracks {
     /// The bytes of their programs.
     process_bytes: usize,
     threads: HashMap<u32, Lanes>,
-    /// How many threads there may be; more, where as many have files open.
+    /// The current maximum of threads. It grows with the number of threads that have open files.
     most_threads: usize,
 }
 
-/// The program that a process executes, and its rank in a parallel job.
+/// The program of a process, and its rank in a parallel job.
 #[derive(Debug)]
 struct ProcessTrack {
     program: Name,
@@ -100,7 +100,7 @@ struct Slice {
     t: u64,
     pid: u32,
     tid: u32,
-    /// Nothing where there are too many.
+    /// `None` if there are too many.
     lane: Option<u32>,
     kind: EventKind,
     flags: Option<u32>,
@@ -123,7 +123,7 @@ struct Trace<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cat: Option<&'a str>,
     ph: &'a str,
-    /// Microseconds, as `dur`.
+    /// Microseconds, like `dur`.
     #[serde(skip_serializing_if = "Option::is_none")]
     ts: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,7 +146,7 @@ struct TrackFacts<'a> {
     /// The rank of a process in a parallel job.
     #[serde(skip_serializing_if = "Option::is_none")]
     rank: Option<u32>,
-    /// The path, where its bytes are no text.
+    /// The path, if it is not valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,7 +157,7 @@ struct TrackFacts<'a> {
     flags: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     other: Option<&'a Name>,
-    /// Which of the names are not whole.
+    /// The number of bytes omitted from names, if any name is cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     cut: Option<Cut>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,14 +179,14 @@ struct TrackFacts<'a> {
 }
 
 impl Tracks {
-    /// The tracks of a run, by its place among those of the trace.
+    /// The tracks of a run, given its position in the trace.
     pub fn new(run: u32, label: Option<String>) -> Self {
         let (opens, processes, threads) = (HashMap::new(), HashMap::new(), HashMap::new());
         let (open_bytes, process_bytes, most_threads) = (0, 0, MOST_KNOWN);
         Self { run, label, opens, open_bytes, processes, process_bytes, threads, most_threads }
     }
 
-    /// Begins the trace if this is the first run, and writes the header.
+    /// Writes the beginning of the trace if this is the first run, and the header.
     ///
     /// # Errors
     ///
@@ -201,7 +201,7 @@ impl Tracks {
         Ok(serde_json::to_writer(out, &trace)?)
     }
 
-    /// Tells an event.
+    /// Writes an event.
     ///
     /// # Errors
     ///
@@ -230,7 +230,7 @@ impl Tracks {
                 }
                 Ok(())
             }
-            // What is there and looked up is the way to something else.
+            // Successful lookups only lead to another action.
             (EventKind::Lookup | EventKind::ReadLink | EventKind::FirstRead, _) if event.error.is_none() => {
                 Ok(())
             }
@@ -297,7 +297,7 @@ impl Tracks {
         Ok(())
     }
 
-    /// The first lane of a thread that is free.
+    /// Returns the first free lane of a thread.
     fn lane(&mut self, out: &mut impl Write, spaces: &mut Spaces, event: &Event) -> io::Result<Option<u32>> {
         let Some(lanes) = self.threads.get_mut(&event.tid) else { return Ok(None) };
         if let Some(lane) = lanes.free.pop_first() {
@@ -339,7 +339,7 @@ impl Tracks {
         self.write_slice(out, spaces, open, slice, phase, facts)
     }
 
-    /// Tells of an open file: its begin or end by itself, or the whole of it; `t` is now.
+    /// Writes the begin, the end, or the whole of an open. `t` is the current time.
     fn write_slice(
         &self,
         out: &mut impl Write,
@@ -374,8 +374,8 @@ impl Tracks {
         write(out, &trace)
     }
 
-    /// Tells what process and thread are called, when they are first seen or execute something else. Numbers are
-    /// given anew: a thread may be of another process than before.
+    /// Writes the names of the process and the thread when they are first seen or execute another program. Numbers are
+    /// reused, so a thread may belong to a different process than before.
     fn name_process(&mut self, out: &mut impl Write, spaces: &Spaces, event: &Event) -> io::Result<()> {
         self.forget_some();
         let new = Lanes { pid: event.pid, free: BTreeSet::from([0]), count: 1 };
@@ -404,7 +404,7 @@ impl Tracks {
         (0..count).try_for_each(|lane| self.name_thread(out, spaces, event.tid, lane))
     }
 
-    /// Forgets processes, and threads that have nothing open, where there are too many: they are named once more.
+    /// Removes processes, and threads without open files, if there are too many. They are named again later.
     fn forget_some(&mut self) {
         if self.processes.len() >= MOST_KNOWN || self.process_bytes > MOST_BYTES {
             (self.processes, self.process_bytes) = (HashMap::new(), 0);
@@ -437,7 +437,7 @@ impl Tracks {
         }
     }
 
-    /// Ends what is open, and writes how the run ended if that is known.
+    /// Ends all open slices, and writes the end of the run if it is known.
     ///
     /// # Errors
     ///
@@ -469,7 +469,7 @@ fn metadata<'a>(name: &'a str, pid: u32, tid: u32, args: TrackFacts<'a>) -> Trac
     Trace { name, cat: None, ph: "M", ts: None, dur: None, pid, tid, id: None, s: None, args }
 }
 
-/// An element of the array that is not the first.
+/// Writes an element of the array that is not the first.
 fn write(out: &mut impl Write, trace: &Trace<'_>) -> io::Result<()> {
     out.write_all(b",\n")?;
     Ok(serde_json::to_writer(out, trace)?)
@@ -479,7 +479,7 @@ fn microseconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1000.0
 }
 
-/// The path, where its text does not tell it.
+/// Returns the path if its text does not represent it exactly.
 fn bytes(path: &Name) -> Option<&Name> {
     std::str::from_utf8(&path.0).is_err().then_some(path)
 }

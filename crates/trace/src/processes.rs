@@ -9,62 +9,62 @@ use super::activity::Activity;
 use super::name::Name;
 use super::survey::{Process, Survey};
 
-/// What one process did. Times are nanoseconds since the start of its run.
+/// The activity of one process. Times are nanoseconds since the start of its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessFacts {
-    /// The recording, as its file is called.
+    /// The name of the recording.
     pub file: String,
-    /// Its number (PID), which the kernel may give to several processes of a run, one after the other.
+    /// The process number (PID). The kernel may assign it to several processes of a run in turn.
     pub pid: u32,
-    /// Its parent, when it was seen first.
+    /// The parent at the first event.
     pub ppid: u32,
-    /// Its rank in a parallel job.
+    /// The rank in a parallel job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rank: Option<u32>,
     /// The programs that it executed, in order.
     pub programs: Vec<Name>,
-    /// When it did something for the first time.
+    /// The time of its first event.
     pub first: u64,
-    /// When it did something for the last time.
+    /// The time of its last event.
     pub last: u64,
-    /// What it did.
+    /// The counts of its actions.
     #[serde(flatten)]
     pub activity: Activity,
 }
 
-/// What the processes of one rank did.
+/// The activity of the processes of one rank.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RankFacts {
-    /// The rank's number.
+    /// The number of the rank.
     pub rank: u32,
-    /// How many processes it had.
+    /// The number of processes.
     pub processes: u64,
-    /// What they did.
+    /// The counts of their actions.
     #[serde(flatten)]
     pub activity: Activity,
 }
 
-/// The order of the processes; equal ones are in that of their first event.
+/// The order of the processes. Equal processes are ordered by their first event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProcessOrder {
-    /// By their first event.
+    /// By the first event.
     #[default]
     First,
-    /// The most events first.
+    /// By the number of events, descending.
     Events,
-    /// The most opens first.
+    /// By the number of opens, descending.
     Opened,
-    /// The most misses first.
+    /// By the number of misses, descending.
     Missed,
-    /// The most bytes read first.
+    /// By the bytes read, descending.
     Read,
-    /// The most bytes written first.
+    /// By the bytes written, descending.
     Written,
 }
 
-/// All processes, in this order.
+/// Returns all processes in this order.
 pub fn processes(survey: &Survey, order: ProcessOrder) -> Vec<ProcessFacts> {
     let mut processes: Vec<&Process> = survey.processes.iter().collect();
     processes.sort_by_key(|process| u64::MAX - most(order, &process.activity));
@@ -95,7 +95,7 @@ fn facts(survey: &Survey, process: &Process) -> ProcessFacts {
     }
 }
 
-/// The ranks in the order of their numbers; none if no recording is of a parallel job.
+/// Returns the ranks in ascending order. Empty if no recording belongs to a parallel job.
 pub(crate) fn ranks(survey: &Survey) -> Vec<RankFacts> {
     let mut ranks: BTreeMap<u32, RankFacts> = BTreeMap::new();
     for process in &survey.processes {

@@ -1,7 +1,7 @@
-//! Reading a recording, line by line, plain or compressed with zstd.
+//! Reads a recording line by line, plain or compressed with zstd.
 //!
-//! Nothing is kept but the line at hand, which has a limit, so a recording may be longer than memory. What
-//! a newer program of the same version adds (fields, kinds of events) is passed over.
+//! Only the current line is kept, and its length is limited, so a recording can be larger than memory. Additions by
+//! newer versions of the program within the same format version (fields and kinds of events) are ignored.
 
 use std::io::{self, BufRead, BufReader, Read as _};
 
@@ -9,65 +9,65 @@ use serde::Deserialize;
 
 use super::document::{End, Event, EventKind, Header, VERSION};
 
-/// The longest line, in bytes: a command's arguments may be megabytes.
+/// The maximum length of a line, in bytes. The arguments of a command can have megabytes.
 const LONGEST_LINE: usize = 32 << 20;
 
-/// How many bytes are decompressed at once.
+/// The size of the decompression buffer, in bytes.
 const BLOCK: usize = 1 << 17;
 
-/// Why a recording cannot be read. Lines count from 1.
+/// The reason for a recording that cannot be read. Lines count from 1.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file could not be read.
     #[error("could not read {file}")]
     Read {
-        /// The file, as it was called.
+        /// The name of the file.
         file: String,
         /// The error of the system or of the decompression.
         source: io::Error,
     },
-    /// The file is no recording.
+    /// The file is not a recording.
     #[error("{file} is not a recording: {reason}")]
     Foreign {
-        /// The file, as it was called.
+        /// The name of the file.
         file: String,
-        /// What it is instead.
+        /// The kind of file that it is.
         reason: Foreign,
     },
-    /// The recording has a version that this program does not know.
+    /// The format version of the recording is not supported.
     #[error(
-        "{file} is a recording of version {version}, and this program reads up to version {VERSION}: a newer compat reads it"
+        "{file} is a recording of format version {version}, and this compat reads versions up to {VERSION}; use a newer compat"
     )]
     Newer {
-        /// The file, as it was called.
+        /// The name of the file.
         file: String,
         /// The version of its format.
         version: u64,
     },
-    /// A line is no line of a recording.
-    #[error("{file}, line {line}, column {column}: no line of a recording: {reason}")]
+    /// A line is not valid.
+    #[error("{file}, line {line}, column {column}: invalid line of a recording: {reason}")]
     Line {
-        /// The file, as it was called.
+        /// The name of the file.
         file: String,
         /// The number of the line.
         line: u64,
-        /// The byte of the line at which it goes wrong, counted from 1.
+        /// The position of the error in the line, in bytes from 1.
         column: usize,
-        /// What is wrong with it.
+        /// The error.
         reason: String,
     },
-    /// A line is longer than this program reads.
-    #[error("{file}, line {line}: longer than {LONGEST_LINE} bytes")]
+    /// A line exceeds the maximum length.
+    #[error("{file}, line {line}: the line is longer than {LONGEST_LINE} bytes")]
     LongLine {
-        /// The file, as it was called.
+        /// The name of the file.
         file: String,
         /// The number of the line.
         line: u64,
     },
-    /// A line stands after the one that ends the recording.
-    #[error("{file}, line {line}: stands after the recording's end")]
+    /// A line follows the last line of the recording.
+    #[error("{file}, line {line}: the line follows the end of the recording")]
     AfterEnd {
-        /// The file, as it was called.
+        /// The name of the file.
         file: String,
         /// The number of the line.
         line: u64,
@@ -77,48 +77,48 @@ pub enum ReadError {
 impl ReadError {
     fn of_line(file: &str, line: u64, error: &serde_json::Error) -> Self {
         let text = error.to_string();
-        // It says where in the line, as if there were no other.
+        // The message contains a position that treats the line as the only one.
         let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned();
         Self::Line { file: file.to_owned(), line, column: error.column(), reason }
     }
 }
 
-/// What a file is that is no recording.
+/// The kind of a file that is not a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Foreign {
     /// An empty file.
     #[error("it is empty")]
     Empty,
-    /// A file that ends within its first line.
-    #[error("it ends within its first line")]
+    /// A file that ends inside its first line.
+    #[error("it ends inside its first line")]
     CutHeader,
-    /// A text log, as compat-lib writes it.
-    #[error("it is a text log of compat-lib, which does not tell who touched a file and what failed")]
+    /// A text log in the format of compat-lib.
+    #[error("it is a text log of compat-lib, which lacks programs, users and errors")]
     CompatLib,
     /// A trace for Perfetto.
-    #[error("it is a trace for Perfetto's viewer, which is written from a recording")]
+    #[error("it is a trace for Perfetto's viewer; read the recording from which it was made")]
     Perfetto,
-    /// A file that gzip has compressed.
-    #[error("it is compressed with gzip; only zstd is read")]
+    /// A file compressed with gzip.
+    #[error("it is compressed with gzip, but only zstd is supported")]
     Gzip,
     /// Anything else.
-    #[error("its first line is no header")]
+    #[error("its first line is not a header")]
     NoHeader,
 }
 
-/// How a recording ends.
+/// The end of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With its last line.
+    /// The recording has a last line.
     Whole(End),
-    /// Without one: all who could write it were killed, or it is still being written. What there is of
-    /// a last line is passed over.
+    /// The recording has no last line, because all processes that could write it were killed, or it is still being
+    /// written. A partial line is ignored.
     Cut,
 }
 
-/// A recording that is being read: the header, then an iterator of the events, then how it ends.
+/// A reader of a recording: the header, then an iterator over the events, then the ending.
 pub struct Reader<'a> {
-    /// How the file is called in errors.
+    /// The name of the file in errors.
     file: String,
     input: Box<dyn BufRead + 'a>,
     header: Header,
@@ -129,11 +129,11 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Begins to read. `file` is how the recording is called in errors.
+    /// Opens a recording. `file` is its name in errors.
     ///
     /// # Errors
     ///
-    /// If the input cannot be read, is no recording, or one of a newer version.
+    /// If the input cannot be read, is not a recording, or has a newer version.
     pub fn new(file: impl Into<String>, input: impl BufRead + 'a) -> Result<Self, ReadError> {
         let file = file.into();
         let mut input =
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         Ok(Self { file, input, header, ending: None, line, number: 1, unknown: 0 })
     }
 
-    /// How the recording is called in errors.
+    /// The name of the recording in errors.
     pub fn file(&self) -> &str {
         &self.file
     }
@@ -153,21 +153,21 @@ impl<'a> Reader<'a> {
         &self.header
     }
 
-    /// How the recording ends; known when the last event has been read.
+    /// The end of the recording, known after the last event.
     pub fn ending(&self) -> Option<&Ending> {
         self.ending.as_ref()
     }
 
-    /// How many events were passed over, because this program does not know their kind.
+    /// The number of events that were skipped because their kind is unknown.
     pub fn unknown(&self) -> u64 {
         self.unknown
     }
 
-    /// The next event; nothing when there is none any more.
+    /// Returns the next event, or `None` after the last one.
     ///
     /// # Errors
     ///
-    /// If the input cannot be read, or a line is none of a recording.
+    /// If the input cannot be read, or a line is invalid.
     pub fn read_event(&mut self) -> Result<Option<Event>, ReadError> {
         while self.ending.is_none() {
             self.number += 1;
@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
 impl Iterator for Reader<'_> {
     type Item = Result<Event, ReadError>;
 
-    /// The next event. After an error there is none.
+    /// Returns the next event. After an error, the iterator ends.
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.read_event();
         if next.is_err() {
@@ -213,7 +213,8 @@ impl std::fmt::Debug for Reader<'_> {
     }
 }
 
-/// The input as text: decompressed where it begins as zstd does (RFC 8878, section 3.1.1).
+/// Returns the decompressed input. Input that begins with the magic number of zstd is decompressed (RFC 8878, section
+/// 3.1.1).
 ///
 /// # Errors
 ///
@@ -239,7 +240,7 @@ fn read_header(file: &str, input: &mut dyn BufRead, line: &mut Vec<u8>) -> Resul
     }
     let foreign = |reason| ReadError::Foreign { file: file.to_owned(), reason };
     let end = match read_line(file, 1, input, line) {
-        // Any file may have long lines: what it is can be told from its beginning.
+        // Other files may have long lines. The beginning is enough to classify them.
         Err(ReadError::LongLine { .. }) => return Err(foreign(kind_of(line))),
         other => other?,
     };
@@ -254,21 +255,21 @@ fn read_header(file: &str, input: &mut dyn BufRead, line: &mut Vec<u8>) -> Resul
 
 const MOST: u64 = VERSION as u64;
 
-/// How each recording begins.
+/// The beginning of each recording.
 const BEGINNING: &[u8] = b"{\"compat_recording\":";
 
-/// How a line ends.
+/// The end of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LineEnd {
-    /// As it should.
+    /// A newline.
     Newline,
-    /// With the input.
+    /// The end of the input.
     Input,
-    /// With the input, which is compressed and cut off.
+    /// The premature end of compressed input.
     Cut,
 }
 
-/// What a file seems to be that begins with this line.
+/// Classifies a file by its first line.
 fn kind_of(line: &[u8]) -> Foreign {
     let text = line.trim_ascii();
     match text {
@@ -281,14 +282,14 @@ fn kind_of(line: &[u8]) -> Foreign {
     }
 }
 
-/// Whether a line begins with a date and a time as Go's log does: `2024/11/08 10:46:19 `.
+/// Whether a line begins with a date and time in the format of Go's log: `2024/11/08 10:46:19 `.
 pub(super) fn is_stamped(line: &[u8]) -> bool {
     const SHAPE: &[u8] = b"0000/00/00 00:00:00 ";
     let fits = |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
     line.len() >= SHAPE.len() && line.iter().zip(SHAPE).all(fits)
 }
 
-/// Reads a line, without what ends it, and tells what that is.
+/// Reads a line without its terminator, and returns the kind of its end.
 fn read_line(
     file: &str,
     number: u64,
@@ -321,11 +322,11 @@ fn read_line(
 enum Parsed {
     Event(Event),
     End(End),
-    /// An event of a kind that is not known here.
+    /// An event of an unknown kind.
     Unknown,
 }
 
-/// A line after the header. Events are tried first: they are nearly all.
+/// Parses a line after the header. Events are tried first, because almost all lines are events.
 fn parse_line(line: &[u8]) -> Result<Parsed, serde_json::Error> {
     #[derive(Deserialize)]
     struct AnyEvent {

@@ -1,7 +1,7 @@
-//! What runs executed and opened, merged: the part of recordings that a specification is made of.
+//! The files that runs executed and opened, merged: the part of recordings from which a specification is made.
 //!
-//! A path that the run itself had made (created, renamed or linked to) before it used it is nothing that it needs
-//! of a machine, and is left out. Paths that are not UTF-8 are text as everywhere else ([`raw`]).
+//! A path that the run itself created, renamed or linked before it used it is not a requirement on a host, and is left
+//! out. Paths that are not UTF-8 are represented as text, as everywhere else ([`raw`]).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -11,47 +11,47 @@ use super::document::{Event, EventKind, Header};
 use super::read::{ReadError, Reader};
 use compat_sys::raw;
 
-/// The bits of the flags of open(2) that say how a file is opened (`O_ACCMODE`); 0 is for reading.
+/// The bits of the flags of open(2) for the access mode (`O_ACCMODE`). 0 is for reading.
 pub(super) const ACCESS_MODE: u32 = 3;
 
-/// What the kernel adds to the path of a program whose file was removed or replaced (proc_pid_exe(5)).
+/// The suffix that the kernel adds to the path of a program whose file was removed or replaced (proc_pid_exe(5)).
 const REMOVED: &str = " (deleted)";
 
-/// Several runs of what is taken for one application, in the order in which they were read.
+/// Several runs of the same application, in the order in which they were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
-    /// How many there are.
+    /// The number of runs.
     pub count: u32,
-    /// The machines they ran on.
+    /// The hosts of the runs.
     pub hosts: BTreeSet<String>,
-    /// What each of them executed first, without repetition.
+    /// The program that each run executed first, without repetition.
     pub commands: Vec<String>,
-    /// The files that were executed, programs, scripts and interpreters alike, in the order of their
-    /// first execution.
+    /// The files that were executed (programs, scripts and interpreters), in the order of the first execution.
     pub executed: Vec<Seen>,
-    /// The programs that opened files for reading, with these in the order of the first opening.
+    /// The programs that opened files for reading, and these files in the order of the first open.
     pub openers: Vec<Opener>,
-    /// Symbolic links that were read.
+    /// The symbolic links that were read.
     pub links: BTreeSet<String>,
-    /// How many events were passed over because their path or program is not whole: neither is the name of a file.
+    /// The number of events that were skipped because their path or program is cut, and therefore not the name of a
+    /// file.
     pub cut: u64,
 }
 
-/// A path, and what runs had to do with it.
+/// A path and the number of runs that used it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// The path, links followed.
+    /// The path with links resolved.
     pub path: String,
-    /// In how many runs.
+    /// The number of runs.
     pub runs: u32,
 }
 
-/// A program and what it opened.
+/// A program and the files that it opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opener {
-    /// The program's path, links followed.
+    /// The path of the program with links resolved.
     pub program: String,
-    /// In how many runs it opened something.
+    /// The number of runs in which it opened files.
     pub runs: u32,
     /// The files.
     pub opened: Vec<Seen>,
@@ -59,20 +59,20 @@ pub struct Opener {
     pub lookups: Lookups,
 }
 
-/// The part of a program's lookups that shows where its loader searched. The kernel asks for a hit only now and
-/// then, and for a miss each time.
+/// The lookups of a program that show where its loader searched. The kernel reports a hit only now and then, but every
+/// miss.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lookups {
     /// Whether any was recorded.
     pub any: bool,
-    /// Directories in which glibc looked for its sub-directories for the CPU ([`HWCAPS`]), as it does in each that it
-    /// searches.
+    /// The directories in which glibc looked for its subdirectories for the CPU ([`HWCAPS`]), as it does in each
+    /// directory that it searches.
     pub with_hwcaps: BTreeSet<String>,
-    /// Paths with the name of a library at which nothing was found.
+    /// The paths with the name of a library that did not exist.
     pub missed: BTreeSet<String>,
 }
 
-/// The sub-directory that glibc 2.33 and newer look for first in each directory that they search (`elf/dl-hwcaps.c`).
+/// The subdirectory that glibc 2.33 and newer look for first in each directory that they search (`elf/dl-hwcaps.c`).
 pub const HWCAPS: &str = "/glibc-hwcaps";
 
 impl Lookups {
@@ -93,11 +93,11 @@ impl Lookups {
 }
 
 impl Runs {
-    /// Adds a recording, which is read to its end.
+    /// Adds a recording, reading it to its end.
     ///
     /// # Errors
     ///
-    /// If it cannot be read; what was read before is added all the same.
+    /// If it cannot be read. The events before the error are added anyway.
     pub fn add(&mut self, reader: &mut Reader<'_>) -> Result<(), ReadError> {
         let mut run = RunInProgress::of(reader.header());
         let outcome = loop {
@@ -159,19 +159,19 @@ struct RunInProgress {
     host: String,
     executed: Paths,
     openers: Vec<(String, Paths)>,
-    /// The places of programs among the openers.
+    /// The positions of programs among the openers.
     places: HashMap<String, usize>,
     links: BTreeSet<String>,
     /// The names that programs looked up.
     lookups: HashMap<String, Lookups>,
     made: Made,
-    /// Programs that were executed after the run had made them.
+    /// The programs that were executed after the run had created them.
     executed_as_made: HashSet<String>,
-    /// How many events were passed over.
+    /// The number of events that were skipped.
     cut: u64,
 }
 
-/// Different paths in the order in which they were met.
+/// Distinct paths in the order in which they were encountered.
 #[derive(Debug, Default)]
 struct Paths {
     paths: Vec<String>,
@@ -187,11 +187,11 @@ impl Paths {
     }
 }
 
-/// The paths that the run has made so far.
+/// The paths that the run has created so far.
 #[derive(Debug, Default)]
 struct Made {
     paths: HashSet<String>,
-    /// The last hash of each of them, as `hashes` returns it.
+    /// The last hash of each path, as returned by `hashes`.
     known: HashSet<u64>,
     keys: RandomState,
 }
@@ -203,15 +203,15 @@ impl Made {
         self.paths.insert(path.to_owned());
     }
 
-    /// Whether the run made a path, or a directory that it lies in.
+    /// Whether the run created a path, or a directory above it.
     fn holds(&self, path: &str) -> bool {
-        // Most directories are told apart by their hash; no path is looked at more than once for all of its directories.
+        // The hash excludes most directories. A path is read only once for all of its directories.
         let is_made = |(end, hash)| self.known.contains(&hash) && self.paths.contains(&path[..end]);
         !self.paths.is_empty() && self.hashes(path).any(is_made)
     }
 
-    /// The hash of each directory that a path lies in, with its length in the path, and last of the path itself. Each
-    /// goes on from the one above, so that all of them together read the path once, however deep it is.
+    /// Returns the hash of each directory above a path, with the length of the directory's path, and finally of the
+    /// path itself. Each hash continues the previous one, so the path is read only once, regardless of its depth.
     fn hashes(&self, path: &str) -> impl Iterator<Item = (usize, u64)> {
         let ends = path.match_indices('/').map(|(end, _)| end).filter(|end| *end > 0);
         let (mut hasher, mut begin) = (self.keys.build_hasher(), 0);
@@ -229,7 +229,7 @@ impl RunInProgress {
     }
 
     fn add(&mut self, event: &Event) {
-        // What a link holds is not asked for here.
+        // The content of a symbolic link is not needed here.
         let cut = event.cut();
         if cut.path.is_some() || cut.exe.is_some() || cut.other.is_some() && event.event == EventKind::Rename
         {
@@ -280,7 +280,7 @@ impl RunInProgress {
         }
     }
 
-    /// The path of a program that opens something; nothing where the run made the program.
+    /// The path of a program that opens a file. `None` if the run created the program.
     fn program<'e>(&self, exe: &'e str) -> Option<&'e str> {
         let was_executed = |path| self.executed.known.contains(path);
         if let Some(path) = exe.strip_suffix(REMOVED).filter(|_| !was_executed(exe)) {

@@ -1,6 +1,6 @@
-//! Which of several runs: a bit for each.
+//! A set of runs, with one bit for each.
 
-/// A set of runs by their places.
+/// A set of runs by their positions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RunSet {
     words: Vec<u64>,
@@ -16,7 +16,7 @@ impl RunSet {
         self.words[word] |= 1 << (run % 64);
     }
 
-    /// Adds those of another set.
+    /// Adds the runs of another set.
     pub(crate) fn extend(&mut self, other: &Self) {
         if self.words.len() < other.words.len() {
             self.words.resize(other.words.len(), 0);
@@ -24,7 +24,7 @@ impl RunSet {
         self.words.iter_mut().zip(&other.words).for_each(|(own, other)| *own |= other);
     }
 
-    /// How many there are.
+    /// The number of runs in the set.
     pub(crate) fn len(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }

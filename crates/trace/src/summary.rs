@@ -1,4 +1,4 @@
-//! The summary of what recordings touched.
+//! The summary of recordings.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,154 +16,154 @@ use super::survey::{Run, Survey, Touched};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// The recordings, in the order in which they were given.
+    /// The recordings, in the given order.
     pub runs: Vec<RunFacts>,
-    /// How many events of each kind there are.
+    /// The number of events of each kind.
     pub events: BTreeMap<String, u64>,
-    /// How many different paths.
+    /// The number of distinct paths.
     pub paths: PathCounts,
-    /// The directories in which most was missed, the most first.
+    /// The directories with the most misses, in descending order.
     #[serde(rename = "missesByFolder")]
     pub misses_by_directory: Vec<DirectoryMisses>,
-    /// The directories in which files were opened most often, the most first.
+    /// The directories with the most opens, in descending order.
     #[serde(rename = "folders")]
     pub directories: Vec<DirectoryOpens>,
-    /// The programs that did it, the busiest first.
+    /// The programs, by the number of their events in descending order.
     pub programs: Vec<ProgramFacts>,
-    /// The ranks of a parallel job, in the order of their numbers; absent if no recording is of one.
+    /// The ranks of a parallel job in ascending order. Absent if no recording belongs to one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ranks: Vec<RankFacts>,
-    /// When the first of the opened files was first opened, half of them, all of them.
+    /// The times at which the first, half and all of the opened files had been opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub touched: Option<TouchTimes>,
     /// The files that were opened first.
     pub earliest: Vec<FirstTouch>,
     /// The files whose first open came last.
     pub latest: Vec<FirstTouch>,
-    /// Files whose opens were never closed.
+    /// The files with opens that were never closed.
     pub never_closed: Vec<Name>,
 }
 
-/// Where a recording comes from and how it ended.
+/// The origin and the end of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunFacts {
-    /// The recording, as its file is called.
+    /// The name of the recording.
     pub file: String,
     /// The program and its arguments.
     pub command: Vec<Name>,
-    /// The directory in which the command was started.
+    /// The working directory of the command.
     #[serde(rename = "folder")]
     pub directory: Name,
-    /// The machine's name.
+    /// The name of the host.
     pub host: String,
-    /// The kernel's release.
+    /// The kernel release.
     pub kernel: String,
-    /// The image, if the container's environment names one.
+    /// The image, if the environment of the container names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Nanoseconds since 1970.
+    /// The start of the command, in nanoseconds since 1970.
     pub started: u64,
-    /// Until the last line, in nanoseconds.
+    /// The time until the last line, in nanoseconds.
     pub duration: u64,
-    /// How it ended (`exited`, or who was killed); absent where the recording is cut.
+    /// The kind of the end (`exited`, or the party that was killed). Absent if the recording is cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
     /// The command's exit code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
-    /// How many events the recording has.
+    /// The number of events in the recording.
     pub events: u64,
-    /// Events of kinds that this program does not know, which are not counted.
+    /// The number of events of unknown kinds, which are not counted.
     pub unknown: u64,
-    /// Events with a path or program that is not whole; absent where there is none.
+    /// The number of events with a path or program that is cut. Absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut: Option<u64>,
 }
 
-/// How many different paths.
+/// The numbers of distinct paths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PathCounts {
     /// Opened as files.
     pub opened: u64,
-    /// Opened to be executed.
+    /// Opened for execution.
     pub executed: u64,
     /// Opened as directories.
     pub listed: u64,
-    /// Made, or renamed to.
+    /// Created, or the target of a rename.
     pub created: u64,
-    /// Removed, or renamed to something else.
+    /// Removed or renamed.
     pub removed: u64,
-    /// Written to; opened for it, where the mirror was not told of bytes.
+    /// Written to. If the number of bytes is unknown: opened for writing.
     pub written: u64,
-    /// Looked for and not there.
+    /// Looked up but did not exist.
     pub missed: u64,
     /// With opens that were never closed.
     pub never_closed: u64,
 }
 
-/// What was missed in a directory.
+/// The misses in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "FolderMisses")]
 pub struct DirectoryMisses {
     /// The directory.
     #[serde(rename = "folder")]
     pub directory: Name,
-    /// How many look-ups failed.
+    /// The number of failed lookups.
     pub misses: u64,
-    /// For how many different names.
+    /// The number of distinct names that were looked up.
     pub names: u64,
 }
 
-/// What was opened in a directory, not counting the directories in it.
+/// The opens in a directory, not including its subdirectories.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "FolderOpens")]
 pub struct DirectoryOpens {
     /// The directory.
     #[serde(rename = "folder")]
     pub directory: Name,
-    /// How many different files.
+    /// The number of distinct files.
     pub files: u64,
-    /// How often files in it were opened.
+    /// The number of opens of these files.
     pub opened: u64,
 }
 
-/// What a program's processes did.
+/// The activity of the processes of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ProgramFacts {
     /// The path of the program.
     pub program: Name,
-    /// How many processes executed it.
+    /// The number of processes that executed it.
     pub processes: u64,
-    /// What these did.
+    /// The counts of their actions.
     #[serde(flatten)]
     pub activity: Activity,
-    /// In how many runs it was seen.
+    /// The number of runs in which it was seen.
     pub runs: usize,
 }
 
-/// When files were first opened.
+/// The times at which files were first opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TouchTimes {
-    /// When the first of the files was opened, in nanoseconds since the start.
+    /// The time at which the first file was opened, in nanoseconds since the start.
     pub first: u64,
-    /// When half of the files had been opened.
+    /// The time at which half of the files had been opened.
     pub half: u64,
-    /// When all of the files had been opened.
+    /// The time at which all files had been opened.
     pub last: u64,
 }
 
-/// When a file was first opened.
+/// The first open of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FirstTouch {
     /// The path of the file.
     pub path: Name,
-    /// When it was first opened, in nanoseconds since the start.
+    /// The time of the first open, in nanoseconds since the start.
     pub first: u64,
 }
 
-/// The summary, with at most `most` rows in each list.
+/// Returns the summary, with at most `most` rows in each list.
 pub fn summary(survey: &Survey, most: usize) -> Summary {
     let mut first: Vec<(u64, &Name)> = opened(survey).filter_map(|(p, t)| Some((t.first?, p))).collect();
     first.sort_unstable();
@@ -252,7 +252,7 @@ fn directories(survey: &Survey, most: usize) -> Vec<DirectoryOpens> {
     largest(directories, most).into_iter().map(row).collect()
 }
 
-/// The rows with the largest counts, those first; equal ones in the order of their names.
+/// Returns the rows with the largest counts in descending order. Equal rows are ordered by name.
 fn largest(rows: HashMap<&[u8], (u64, u64)>, most: usize) -> Vec<(Name, u64, u64)> {
     let mut rows: Vec<(&[u8], u64, u64)> = rows.into_iter().map(|(name, (a, b))| (name, a, b)).collect();
     rows.sort_unstable_by(|one, other| (other.1, other.2, one.0).cmp(&(one.1, one.2, other.0)));

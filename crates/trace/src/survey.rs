@@ -1,6 +1,6 @@
-//! What one or several recordings touched: the facts of each path and of each program.
+//! The facts of one or several recordings: those of each path and of each program.
 //!
-//! Its size is that of the distinct paths, programs, processes and open files; events are not kept.
+//! Memory grows with the number of distinct paths, programs, processes and open files. Events are not kept.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -17,81 +17,81 @@ use super::run_set::RunSet;
 pub struct Survey {
     /// The recordings, in the order in which they were added.
     pub runs: Vec<Run>,
-    /// How many events of each kind there are.
+    /// The number of events of each kind.
     pub counts: BTreeMap<EventKind, u64>,
-    /// What happened to each path.
+    /// The facts of each path.
     pub paths: HashMap<Name, Touched>,
-    /// The programs, in the order in which they were first seen.
+    /// The programs, in the order of their first events.
     pub programs: Vec<Program>,
     /// The processes, in the order of their first events.
     pub processes: Vec<Process>,
     known: HashMap<Name, usize>,
-    /// How many opens there were.
+    /// The number of opens.
     opens: u64,
 }
 
 /// One recording.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// How its file is called.
+    /// The name of its file.
     pub file: String,
     /// Its first line.
     pub header: Header,
-    /// How it ends.
+    /// Its end.
     pub ending: Ending,
-    /// How many events were read.
+    /// The number of events that were read.
     pub events: u64,
-    /// How many events have a kind that this program does not know.
+    /// The number of events of unknown kinds.
     pub unknown: u64,
-    /// How many events have names that are not whole.
+    /// The number of events with names that are cut.
     pub cut: u64,
-    /// The time of the last line, nanoseconds since the start.
+    /// The time of the last line, in nanoseconds since the start.
     pub last: u64,
 }
 
-/// What happened to one path. Times are nanoseconds since the start of the run.
+/// The facts of one path. Times are nanoseconds since the start of the run.
 #[derive(Clone, Debug, Default)]
 pub struct Touched {
-    /// How often it was looked up and found; the kernel asks at most once a second.
+    /// How often it was looked up and found. The kernel sends such a request at most once a second.
     pub found: u64,
-    /// How often it was looked for and not there.
+    /// How often it was looked up and did not exist.
     pub missed: u64,
-    /// How often it was opened, creations included; as a directory it is `listed`.
+    /// How often it was opened, including creations. Opens as a directory are in `listed`.
     pub opened: u64,
-    /// How often it was made, or something renamed to it.
+    /// How often it was created, or was the target of a rename.
     pub created: u64,
     /// How often it was opened as a directory.
     pub listed: u64,
-    /// How often it was opened to be executed.
+    /// How often it was opened for execution.
     pub executed: u64,
-    /// How often it was removed, or renamed to something else.
+    /// How often it was removed or renamed.
     pub removed: u64,
-    /// How often something was refused for want of rights (`EACCES`, `EPERM`, `EROFS`).
+    /// How often an access was refused for lack of permission (`EACCES`, `EPERM`, `EROFS`).
     pub refused: u64,
-    /// Bytes read; nothing where the mirror was not told.
+    /// Bytes read. `None` if unknown.
     pub read: Option<u64>,
-    /// Bytes written; nothing where the mirror was not told.
+    /// Bytes written. `None` if unknown.
     pub written: Option<u64>,
-    /// How often it was opened to be written.
+    /// How often it was opened for writing.
     pub opened_to_write: u64,
-    /// Opens that were not closed when the recording ended.
+    /// The number of opens that were not closed when the recording ended.
     pub never_closed: u64,
-    /// When it was first opened or listed, in whichever run that was earliest.
+    /// The time of the first open as a file or directory, the earliest of all runs.
     pub first: Option<u64>,
-    /// Its place in the order of the first opens.
+    /// Its position in the order of the first opens.
     pub order: Option<u64>,
-    /// The programs that did something to it, more than find it, as places in [`Survey::programs`].
+    /// The programs that did more than find it, as positions in [`Survey::programs`].
     pub by: BTreeSet<usize>,
-    /// The ranks whose processes did.
+    /// The ranks of these programs.
     pub ranks: BTreeSet<u32>,
-    /// The name of the link under which it was first asked for.
+    /// The name of the link under which it was first searched for.
     pub name: Option<Name>,
-    /// All names of links under which it was asked for.
+    /// The names of all links under which it was searched for.
     pub names: BTreeSet<Name>,
-    /// In how many runs it was seen.
+    /// The number of runs in which it was seen.
     pub runs: usize,
-    /// How many bytes of the path are left out, where it is not whole: other paths of the same ends and length are
-    /// counted as this one.
+    /// The number of bytes omitted from the path, if it is cut. Other paths with the same ends and length are counted
+    /// with it.
     pub cut: Option<u64>,
     /// The runs in which it was opened.
     pub(crate) opened_in: RunSet,
@@ -100,38 +100,38 @@ pub struct Touched {
     last_run: usize,
 }
 
-/// A program and what its processes did.
+/// A program and the activity of its processes.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
     /// Its path.
     pub path: Name,
-    /// How many processes executed it.
+    /// The number of processes that executed it.
     pub processes: u64,
-    /// What these processes did.
+    /// The counts of their actions.
     pub activity: Activity,
-    /// In how many runs it was seen.
+    /// The number of runs in which it was seen.
     pub runs: usize,
     last_run: usize,
 }
 
-/// A process of one run. A number that the kernel gave to several processes, one after the other, is one process here.
+/// A process of one run. If the kernel assigned its number to several processes in turn, they count as one.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// The place of its run in [`Survey::runs`].
+    /// The position of its run in [`Survey::runs`].
     pub run: usize,
-    /// Its number (PID).
+    /// The process number (PID).
     pub pid: u32,
-    /// Its parent, when it was seen first.
+    /// The parent at the first event.
     pub ppid: u32,
-    /// Its rank in a parallel job.
+    /// The rank in a parallel job.
     pub rank: Option<u32>,
-    /// What it executed, as places in [`Survey::programs`], in order.
+    /// The programs that it executed, as positions in [`Survey::programs`], in order.
     pub programs: Vec<usize>,
-    /// When it did something for the first time, nanoseconds since the start.
+    /// The time of its first event, in nanoseconds since the start.
     pub first: u64,
-    /// When it did something for the last time, nanoseconds since the start.
+    /// The time of its last event, in nanoseconds since the start.
     pub last: u64,
-    /// What it did.
+    /// The counts of its actions.
     pub activity: Activity,
 }
 
@@ -143,11 +143,11 @@ impl Touched {
 }
 
 impl Survey {
-    /// Reads a recording to its end and adds what it touched.
+    /// Reads a recording to its end and adds its facts.
     ///
     /// # Errors
     ///
-    /// Those of reading it.
+    /// If the recording cannot be read.
     pub fn add(&mut self, mut reader: Reader<'_>) -> Result<(), ReadError> {
         let mut adding = Adding::new(self);
         let (mut events, mut cut, mut last) = (0, 0, 0);
@@ -167,12 +167,12 @@ impl Survey {
         Ok(())
     }
 
-    /// The program at this place.
+    /// The program at this position.
     pub fn program(&self, place: usize) -> &Program {
         &self.programs[place]
     }
 
-    /// The place of a program.
+    /// The position of a program.
     fn place(&mut self, path: &Name) -> usize {
         if let Some(place) = self.known.get(path) {
             return *place;
@@ -182,7 +182,7 @@ impl Survey {
         self.programs.len() - 1
     }
 
-    /// The facts of a path, seen in this run.
+    /// The facts of a path that was seen in this run.
     fn touched(&mut self, path: Name, run: usize) -> &mut Touched {
         let touched = self.paths.entry(path).or_default();
         if touched.last_run != run {
@@ -193,7 +193,7 @@ impl Survey {
     }
 }
 
-/// The origin of an event: places among the programs and processes, and the rank.
+/// The origin of an event: positions of the program and the process, and the rank.
 #[derive(Clone, Copy, Debug)]
 struct Doer {
     program: usize,
@@ -207,12 +207,12 @@ struct Adding<'a> {
     run: usize,
     /// The path of each open that is not closed.
     open: HashMap<u64, Name>,
-    /// Misses of threads that may be the kernel's own question before a creation.
+    /// Misses that may come from the kernel, which looks up a name before a creation, by thread.
     missed: HashMap<u32, (Name, Doer)>,
     asking: Asking,
-    /// Which process executed which program.
+    /// The programs that each process executed.
     executed: HashSet<(u32, usize)>,
-    /// The places of processes by their numbers.
+    /// The positions of processes by their numbers.
     processes: HashMap<u32, usize>,
 }
 
@@ -228,7 +228,7 @@ impl<'a> Adding<'a> {
         self.note_cut(&event);
         let by = self.doer(&event);
         let asked = self.asking.name_of(&event);
-        // A close is not the thread's next action: the kernel reports it later, for the opener.
+        // A close is not the next action of the thread. The kernel reports it later, on behalf of the opener.
         if !matches!(event.event, EventKind::Close | EventKind::CloseDirectory) {
             self.settle(&event);
         }
@@ -269,7 +269,7 @@ impl<'a> Adding<'a> {
         }
     }
 
-    /// The facts of a path to which somebody did something.
+    /// The facts of a path, with the origin of an action on it.
     fn touched(&mut self, path: Name, by: Doer) -> &mut Touched {
         let touched = self.survey.touched(path, self.run);
         touched.by.insert(by.program);
@@ -277,13 +277,13 @@ impl<'a> Adding<'a> {
         touched
     }
 
-    /// Counts something that was done.
+    /// Counts an action.
     fn count(&mut self, by: Doer, count: impl Fn(&mut Activity)) {
         count(&mut self.survey.programs[by.program].activity);
         count(&mut self.survey.processes[by.process].activity);
     }
 
-    /// Keeps in mind which paths are not whole. No whole path that is recorded is as long.
+    /// Marks paths that are cut. A complete path never has the same length.
     fn note_cut(&mut self, event: &Event) {
         let Some(cut) = event.cut else { return };
         if let Some(bytes) = cut.path {
@@ -294,7 +294,7 @@ impl<'a> Adding<'a> {
         }
     }
 
-    /// Counts the miss that came before this event of the same thread, unless it was the kernel's own.
+    /// Counts the previous miss of the same thread, unless it came from the kernel.
     fn settle(&mut self, event: &Event) {
         let Some((path, by)) = self.missed.remove(&event.tid) else { return };
         let makes = matches!(
@@ -372,7 +372,7 @@ impl<'a> Adding<'a> {
         by
     }
 
-    /// The place of the process of an event.
+    /// The position of the process of an event.
     fn process(&mut self, event: &Event) -> usize {
         let processes = &mut self.survey.processes;
         let place = *self.processes.entry(event.pid).or_insert(processes.len());

@@ -1,8 +1,8 @@
-//! Words for numbers.
+//! Names of error numbers.
 
 use std::borrow::Cow;
 
-/// The errors that file systems tell of, by the kernel's numbers (`asm-generic/errno*.h`).
+/// The errors of file systems, with the kernel's numbers (`asm-generic/errno*.h`).
 const ERRORS: &[(i32, &str)] = &[
     (1, "EPERM"),
     (2, "ENOENT"),
@@ -40,7 +40,7 @@ const ERRORS: &[(i32, &str)] = &[
     (122, "EDQUOT"),
 ];
 
-/// The name of an error number; those without a name here are shown as `errno 71`.
+/// Returns the name of an error number. Unknown numbers are shown as `errno 71`.
 pub fn error_name(number: i32) -> Cow<'static, str> {
     let known = ERRORS.iter().find(|(known, _)| *known == number);
     known.map_or_else(|| format!("errno {number}").into(), |(_, name)| (*name).into())

@@ -1,4 +1,4 @@
-//! Writing a recording, in one of three formats.
+//! Writes a recording in one of three formats.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -13,12 +13,12 @@ use super::perfetto::{Spaces, Tracks};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// One JSON object a line.
+    /// One JSON object per line.
     #[default]
     Jsonl,
-    /// The text log of compat-lib 0.0.1, which PyPI's `compatlib` reads: date, time, source, then
-    /// nanoseconds since 1970, event, path and open. It knows look-ups, opens, creations and closes, and
-    /// its readers split at white space and expect each close to follow an open.
+    /// The text log of compat-lib 0.0.1, which PyPI's `compatlib` reads: date, time, source, then nanoseconds since
+    /// 1970, event, path and open. It has lookups, opens, creations and closes. Its readers split at white space and
+    /// expect each close to follow an open.
     CompatLib,
     /// A trace in the Trace Event Format, which Perfetto's viewer opens.
     Perfetto,
@@ -32,7 +32,7 @@ pub struct Writer<W> {
     counts: BTreeMap<EventKind, u64>,
 }
 
-/// The state that a format keeps between events.
+/// The state of a format between events.
 #[derive(Debug)]
 enum FormatWriter {
     Jsonl,
@@ -63,7 +63,7 @@ impl<W: Write> Writer<W> {
         Ok(Self { out, form, counts: BTreeMap::new() })
     }
 
-    /// Where the lines go.
+    /// The output.
     pub fn out(&self) -> &W {
         &self.out
     }
@@ -82,7 +82,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Hands on what was written.
+    /// Flushes the output.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl<W: Write> Writer<W> {
         self.out.flush()
     }
 
-    /// Adds the last line: how it ended, with which code, when (nanoseconds since the start).
+    /// Adds the last line: the kind of the end, the exit code, and the time in nanoseconds since the start.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl<W: Write> Writer<W> {
         Ok(end)
     }
 
-    /// Adds the last line of another recording; `last` is the time of the last event.
+    /// Adds the last line of another recording. `last` is the time of the last event.
     ///
     /// # Errors
     ///
@@ -123,8 +123,8 @@ impl<W: Write> Writer<W> {
         self.out.flush()
     }
 
-    /// Ends what is written of a recording that has no last line itself: neither has this one. `t` is the
-    /// time of the last event.
+    /// Finishes the output for a recording without a last line. The output has none either. `t` is the time of the last
+    /// event.
     ///
     /// # Errors
     ///

@@ -36,13 +36,13 @@ pub(super) struct Arguments {
     #[arg(long)]
     counts: bool,
 
-    /// Compare only paths that match GLOB; can be repeated
+    /// Compare only paths that match GLOB (can be repeated)
     ///
     /// "*" matches within a directory, "**" across directories.
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
 
-    /// Do not compare paths that match GLOB; can be repeated
+    /// Do not compare paths that match GLOB (can be repeated)
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 

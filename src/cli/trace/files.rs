@@ -27,7 +27,9 @@ pub(super) struct Arguments {
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
 
-    /// List files and directories that were opened; selections can be combined
+    /// List files and directories that were opened
+    ///
+    /// Selections can be combined. A path is listed if any of them matches.
     #[arg(long)]
     opened: bool,
 
@@ -47,7 +49,7 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with_all = ["opened", "created", "missed", "never_closed"])]
     all: bool,
 
-    /// List only paths that match GLOB; can be repeated
+    /// List only paths that match GLOB (can be repeated)
     ///
     /// "*" matches within a directory, "**" across directories.
     #[arg(long, value_name = "GLOB")]

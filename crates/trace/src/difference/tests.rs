@@ -17,11 +17,11 @@ fn processes_times_order_and_hits_do_not_matter() {
     ];
     let found = compared(first, second, true);
     assert!(found.same, "{found:?}");
-    assert_eq!(found.totals["close"], [1, 0], "totals are told all the same");
+    assert_eq!(found.totals["close"], [1, 0], "totals are included anyway");
 }
 
 #[test]
-fn what_differs_is_told_by_its_sort() {
+fn differences_are_reported_by_kind() {
     let first =
         &["lookup /conf error=ENOENT", "open /l1/libz.so.1 open=1", "open /a open=2", "open /x open=3"];
     let second = &["open /conf open=1", "open /l2/libz.so.1 open=2", "open /a open=3", "open /a open=4"];
@@ -42,14 +42,14 @@ fn what_differs_is_told_by_its_sort() {
 }
 
 #[test]
-fn counts_differ_only_where_they_are_asked_for() {
+fn counts_differ_only_if_they_are_compared() {
     let (first, second): (&[&str], &[&str]) = (&["open /a open=1"], &["open /a open=1", "open /a open=2"]);
     assert!(compared(first, second, false).same);
     assert!(!compared(first, second, true).same);
 }
 
 #[test]
-fn a_library_is_elsewhere_only_where_both_places_are_wanted() {
+fn a_library_is_elsewhere_only_if_both_places_are_wanted() {
     let (first, second) =
         (survey(&[&["open /l1/libz.so.1 open=1"]]), survey(&[&["open /l2/libz.so.1 open=1"]]));
     for unwanted in ["/l1/", "/l2/"] {
@@ -60,7 +60,7 @@ fn a_library_is_elsewhere_only_where_both_places_are_wanted() {
 }
 
 #[test]
-fn only_what_is_wanted_is_compared() {
+fn only_wanted_paths_are_compared() {
     let (first, second) = (survey(&[&["open /tmp/a1 open=1"]]), survey(&[&["open /tmp/b2 open=1"]]));
     assert!(!difference(&first, &second, false, |_| true).same);
     assert!(difference(&first, &second, false, |path| !path.0.starts_with(b"/tmp/")).same);

@@ -1,4 +1,4 @@
-//! The rules of the Trace Event Format, held against what is written.
+//! Checks the output against the rules of the Trace Event Format.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ fn phase<'a>(trace: &'a [Value], wanted: &'a str) -> impl Iterator<Item = &'a Va
     trace.iter().filter(move |event| event["ph"] == wanted)
 }
 
-/// Complete events of a track follow each other or nest: here none overlaps another.
+/// Complete events of a track must follow each other or nest. Here none overlaps another.
 fn assert_tracks(trace: &[Value]) {
     let mut tracks: HashMap<(u64, u64), Vec<(f64, f64)>> = HashMap::new();
     for event in phase(trace, "X") {
@@ -67,13 +67,13 @@ fn an_open_is_a_slice_and_overlapping_ones_have_tracks_of_their_own() {
         ]
     );
     let tracks: Vec<u64> = phase(&trace, "X").filter_map(|event| event["tid"].as_u64()).collect();
-    assert_eq!(tracks, [1, 1 + (1 << 22), 1, 1], "a lane that is free is taken again");
+    assert_eq!(tracks, [1, 1 + (1 << 22), 1, 1], "a free lane is used again");
     let args: Vec<_> = phase(&trace, "X").map(|event| &event["args"]).collect();
     assert_eq!((&args[0]["read"], &args[3]["closed"]), (&Value::from(3), &Value::from(false)));
 }
 
 #[test]
-fn misses_and_changes_are_instants_and_hits_are_not_told() {
+fn misses_and_changes_are_instants_and_hits_are_left_out() {
     let trace = written(&[
         "lookup /a",
         "read-link /a",
@@ -150,7 +150,7 @@ fn more_opens_than_lanes_are_pairs_of_asynchronous_events() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_told_beside_the_name() {
+fn bytes_that_are_not_text_are_written_beside_the_name() {
     let name = Name::from(&b"/\xff"[..]);
     assert_eq!((bytes(&name), bytes(&Name::from(&b"/a"[..]))), (Some(&name), None));
 }

@@ -16,7 +16,7 @@ fn header() -> Header {
 
 const EVENT: &str = r#"{"t":5,"event":"lookup","path":"/a","error":"ENOENT","pid":7,"tid":8,"ppid":6,"exe":"/bin/app","uid":0}"#;
 
-/// A recording with `count` events that all say the same.
+/// A recording with `count` identical events.
 fn recording(count: u64) -> Vec<u8> {
     let event = serde_json::from_str(EVENT).expect("an event");
     let mut text = Vec::new();
@@ -27,7 +27,7 @@ fn recording(count: u64) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8]) -> Result<(u64, Ending), ReadError> {
-    // A small buffer: lines and the magic number lie across its ends.
+    // With a small buffer, lines and the magic number cross its ends.
     let mut reader = Reader::new("run.jsonl", BufReader::with_capacity(3, bytes))?;
     let mut count = 0;
     while reader.read_event()?.is_some() {
@@ -69,7 +69,7 @@ fn a_cut_recording_is_read_to_its_last_whole_line() {
     for length in header + 1..text.len() - 1 {
         let lines = text[..length].iter().filter(|byte| **byte == b'\n').count() as u64;
         let (count, ending) = read(&text[..length]).expect("a recording");
-        // A line of which only the newline is missing is whole.
+        // A line that lacks only the newline is complete.
         assert!(count == lines - 1 || text[length] == b'\n', "{count} of {lines} lines");
         assert_eq!(ending, Ending::Cut);
     }
@@ -95,14 +95,14 @@ fn what_is_new_in_the_same_version_is_passed_over() {
     let Some(Ending::Whole(end)) = reader.ending() else { panic!("it is whole") };
     assert_eq!(end.counts, BTreeMap::from([(EventKind::Lookup, 1)]));
     let text = text.replace("\"lookup\":1", "\"lookup\":-1");
-    assert!(read(text.as_bytes()).is_err(), "a count that is known is a number");
+    assert!(read(text.as_bytes()).is_err(), "a count of a known kind is a number");
 }
 
 #[test]
 fn what_compression_cut_off_within_the_first_line_is_cut_and_not_empty() {
     let compressed = zstd::bulk::compress(&recording(3), 3).expect("room");
-    insta::assert_snapshot!(refused(&compressed[..9]), @"run.jsonl is not a recording: it ends within its first line");
-    insta::assert_snapshot!(refused(&compressed[..4]), @"run.jsonl is not a recording: it ends within its first line");
+    insta::assert_snapshot!(refused(&compressed[..9]), @"run.jsonl is not a recording: it ends inside its first line");
+    insta::assert_snapshot!(refused(&compressed[..4]), @"run.jsonl is not a recording: it ends inside its first line");
     let nothing = zstd::bulk::compress(b"", 3).expect("room");
     insta::assert_snapshot!(refused(&nothing), @"run.jsonl is not a recording: it is empty");
 }
@@ -110,26 +110,26 @@ fn what_compression_cut_off_within_the_first_line_is_cut_and_not_empty() {
 #[test]
 fn what_is_no_recording_is_refused_with_what_it_is() {
     insta::assert_snapshot!(refused(b""), @"run.jsonl is not a recording: it is empty");
-    insta::assert_snapshot!(refused(b"\x7fELF\x02\x01"), @"run.jsonl is not a recording: its first line is no header");
-    insta::assert_snapshot!(refused(b"{\"compat_recording\":1,\"comm"), @"run.jsonl is not a recording: it ends within its first line");
-    insta::assert_snapshot!(refused(b"2024/11/08 10:46:19 recorder.go:46: 1731062779714551943 Lookup     /etc\n"), @"run.jsonl is not a recording: it is a text log of compat-lib, which does not tell who touched a file and what failed");
-    insta::assert_snapshot!(refused(b"[\n{\"name\":\"/a\",\"ph\":\"i\"},\n"), @"run.jsonl is not a recording: it is a trace for Perfetto's viewer, which is written from a recording");
-    insta::assert_snapshot!(refused(b"{\"traceEvents\":[]}"), @"run.jsonl is not a recording: it is a trace for Perfetto's viewer, which is written from a recording");
-    insta::assert_snapshot!(refused(b"\x1f\x8b\x08\0"), @"run.jsonl is not a recording: it is compressed with gzip; only zstd is read");
-    insta::assert_snapshot!(refused(b"{\"compat_recording\":7}\n"), @"run.jsonl is a recording of version 7, and this program reads up to version 1: a newer compat reads it");
-    insta::assert_snapshot!(refused(b"{\"compat_recording\":1}\n"), @"run.jsonl, line 1, column 22: no line of a recording: missing field `command`");
+    insta::assert_snapshot!(refused(b"\x7fELF\x02\x01"), @"run.jsonl is not a recording: its first line is not a header");
+    insta::assert_snapshot!(refused(b"{\"compat_recording\":1,\"comm"), @"run.jsonl is not a recording: it ends inside its first line");
+    insta::assert_snapshot!(refused(b"2024/11/08 10:46:19 recorder.go:46: 1731062779714551943 Lookup     /etc\n"), @"run.jsonl is not a recording: it is a text log of compat-lib, which lacks programs, users and errors");
+    insta::assert_snapshot!(refused(b"[\n{\"name\":\"/a\",\"ph\":\"i\"},\n"), @"run.jsonl is not a recording: it is a trace for Perfetto's viewer; read the recording from which it was made");
+    insta::assert_snapshot!(refused(b"{\"traceEvents\":[]}"), @"run.jsonl is not a recording: it is a trace for Perfetto's viewer; read the recording from which it was made");
+    insta::assert_snapshot!(refused(b"\x1f\x8b\x08\0"), @"run.jsonl is not a recording: it is compressed with gzip, but only zstd is supported");
+    insta::assert_snapshot!(refused(b"{\"compat_recording\":7}\n"), @"run.jsonl is a recording of format version 7, and this compat reads versions up to 1; use a newer compat");
+    insta::assert_snapshot!(refused(b"{\"compat_recording\":1}\n"), @"run.jsonl, line 1, column 22: invalid line of a recording: missing field `command`");
     insta::assert_snapshot!(refused(b"\x28\xb5\x2f\xfdgarbage"), @"could not read run.jsonl: Dictionary mismatch");
 }
 
 #[test]
-fn a_fault_within_is_told_with_its_line() {
+fn an_invalid_line_is_reported_with_its_number() {
     let text = String::from_utf8(recording(2)).expect("text");
-    insta::assert_snapshot!(refused(text.replacen(EVENT, "{\"t\":1", 1).as_bytes()), @"run.jsonl, line 2, column 6: no line of a recording: EOF while parsing an object");
-    insta::assert_snapshot!(refused(text.replacen("\"/a\"", "\"/a", 1).as_bytes()), @"run.jsonl, line 2, column 37: no line of a recording: expected `,` or `}`");
-    insta::assert_snapshot!(refused(format!("{text}{text}").as_bytes()), @"run.jsonl, line 5: stands after the recording's end");
+    insta::assert_snapshot!(refused(text.replacen(EVENT, "{\"t\":1", 1).as_bytes()), @"run.jsonl, line 2, column 6: invalid line of a recording: EOF while parsing an object");
+    insta::assert_snapshot!(refused(text.replacen("\"/a\"", "\"/a", 1).as_bytes()), @"run.jsonl, line 2, column 37: invalid line of a recording: expected `,` or `}`");
+    insta::assert_snapshot!(refused(format!("{text}{text}").as_bytes()), @"run.jsonl, line 5: the line follows the end of the recording");
     let (start, _) = text.split_once('\n').expect("lines");
     let long = format!("{start}\n\"{}", "x".repeat(LONGEST_LINE));
-    insta::assert_snapshot!(refused(long.as_bytes()), @"run.jsonl, line 2: longer than 33554432 bytes");
+    insta::assert_snapshot!(refused(long.as_bytes()), @"run.jsonl, line 2: the line is longer than 33554432 bytes");
 }
 
 proptest::proptest! {

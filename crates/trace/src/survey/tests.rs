@@ -110,7 +110,7 @@ fn the_search_for_a_library_is_counted_by_the_name_that_was_asked_for() {
             row("libnone.so", Role::Library, 0, 1, 1),
         ]
     );
-    assert_eq!(rows[2].programs.len(), 2, "who searched in vain is told, too");
+    assert_eq!(rows[2].programs.len(), 2, "a program that found nothing is included");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_path_that_is_not_whole_says_so() {
 }
 
 #[test]
-fn who_made_moved_or_was_refused_something_is_named_with_its_rank() {
+fn programs_that_change_a_path_or_are_refused_are_named_with_their_ranks() {
     let survey = survey(&[&[
         "make-folder /d rank=3 exe=/bin/mkdir",
         "hard-link /l other=/a rank=1 pid=2 exe=/bin/ln",
@@ -254,7 +254,7 @@ fn who_made_moved_or_was_refused_something_is_named_with_its_rank() {
     ] {
         assert_eq!(programs(path), [format!("/bin/{program}")], "{path}");
     }
-    assert!(programs("/found").is_empty(), "the kernel asks for what is found only now and then");
+    assert!(programs("/found").is_empty(), "the kernel reports a hit only now and then");
     assert_eq!(
         (&row("/d").ranks[..], &row("/l").ranks[..], &row("/n").ranks[..]),
         (&[3][..], &[1][..], &[][..])
