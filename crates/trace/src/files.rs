@@ -44,7 +44,7 @@ pub struct TouchedFile {
     pub first: Option<u64>,
     /// The programs that opened, missed, created or removed it, or were refused.
     pub programs: Vec<Name>,
-    /// The ranks of these programs in a parallel job.
+    /// The ranks of the processes that did so, in a parallel job.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ranks: Vec<u32>,
     /// The number of runs in which it was touched.

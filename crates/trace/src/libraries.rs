@@ -45,7 +45,7 @@ pub struct Loaded {
     pub directories: u64,
     /// The programs that loaded it or searched for it.
     pub programs: Vec<Name>,
-    /// The ranks of these programs in a parallel job.
+    /// The ranks of the processes that did so, in a parallel job.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ranks: Vec<u32>,
     /// The number of runs in which it was loaded or, if none loaded it, searched for.

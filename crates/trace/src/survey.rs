@@ -82,7 +82,7 @@ pub struct Touched {
     pub order: Option<u64>,
     /// The programs that did more than find it, as positions in [`Survey::programs`].
     pub by: BTreeSet<usize>,
-    /// The ranks of these programs.
+    /// The ranks of the processes that did so.
     pub ranks: BTreeSet<u32>,
     /// The name of the link under which it was first searched for.
     pub name: Option<Name>,

@@ -57,7 +57,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The mirror cannot be mounted in the original mount namespace.
-    #[error("not permitted to mount the mirror at {}: it is in its own user namespace", path.display())]
+    #[error("not permitted to mount the mirror at {}: the mirror is in its own user namespace", path.display())]
     NoMountPath {
         /// The directory.
         path: PathBuf,

@@ -97,7 +97,7 @@ impl Plan {
         });
     }
 
-    /// Merges the volume of a mount into that of mount `first`, and moves it behind that one.
+    /// Merges the volume of a mount into that of mount `first`, and moves it after that one.
     pub(super) fn join(&mut self, number: u64, first: u64) {
         let at = |steps: &[MountStep], number: u64| {
             steps.iter().position(|step| matches!(step, MountStep::Mirror(mount) if mount.number == number))

@@ -30,8 +30,8 @@ pub(super) fn join(plan: &mut Plan, roots: &mut Vec<OwnedFd>, all: &[Mount]) {
     roots.retain(|_| kept.next().unwrap_or(true));
 }
 
-/// Returns the mount whose mirror also stands for this one. Its flags must allow everything that the flags of all
-/// mounts of this directory allow. It must contain no mounts, because the server would meet them on its way.
+/// Returns the mount whose mirror also stands for this one. It has no flag that another mount of this directory lacks.
+/// It contains no mounts, because the server would meet them on its way.
 fn first_of(mounts: &[Mount], all: &[Mount], at: usize) -> Option<usize> {
     let mount = &mounts[at];
     let is_joined = |other: &&Mount| is_one_directory(mount, other);

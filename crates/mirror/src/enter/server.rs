@@ -82,9 +82,9 @@ fn end_all(inside: &NamespaceProcesses, outside: Option<&ExternalMount>) {
     }
 }
 
-/// Raises the limits of the server above those of the command. The server holds a descriptor for each one in the
-/// mirror, writes the log and works for all processes. If a limit is reached anyway, the call returns an error, and the
-/// process is not killed.
+/// Raises the limits of the server above those of the command. The server holds a descriptor for each descriptor of the
+/// command, writes the log and works for all processes. If a limit is reached anyway, the call returns an error, and
+/// the process is not killed.
 fn raise_limits() {
     raise(Resource::Nofile, Some(1 << 20));
     for (resource, signal) in [(Resource::Fsize, libc::SIGXFSZ), (Resource::Cpu, libc::SIGXCPU)] {

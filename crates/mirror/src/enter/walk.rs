@@ -52,7 +52,7 @@ fn walk(root: impl AsFd, place: &[u8], accept: impl Fn(&Statx, &Statx) -> bool) 
     Ok(found)
 }
 
-/// Whether a file was put into a directory by root, by this user, or by a user with write access to that directory.
+/// Whether not everyone can write to the directory, or the file in it belongs to root or to this user.
 pub(super) fn is_trusted(directory: &Statx, found: &Statx) -> bool {
     directory.stx_mode & BY_OTHERS == 0 || is_own(found)
 }
