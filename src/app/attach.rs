@@ -1,4 +1,4 @@
-//! A specification becomes a referrer of an image: what `compat attach` does.
+//! Attaches a specification to an image as a referrer: the work of `compat attach`.
 
 use std::path::PathBuf;
 
@@ -15,41 +15,41 @@ use compat_oci::{
     attach_specification, discover,
 };
 
-/// What is attached, and to what.
+/// The options of an attach.
 #[derive(Clone, Debug, Default)]
 pub struct AttachOptions {
-    /// The specification, if none is derived; `-` is standard input.
+    /// The specification, unless it is derived (`-` for standard input).
     pub file: PathBuf,
-    /// Recordings that travel with it; `-` is standard input.
+    /// Recordings to include (`-` for standard input).
     pub recordings: Vec<PathBuf>,
-    /// The specification is derived from the image: of an index, one for the manifest of each platform.
+    /// Whether the specification is derived from the image: for an index, one per platform.
     pub generate: bool,
-    /// What is derived from the image.
+    /// How the specification is derived.
     pub image: ImageOptions,
-    /// The platform whose manifest of an index is meant; without one it is the index itself, or all of them if the
-    /// specifications are derived.
+    /// The platform of the manifest in an index. Without it, the specification is attached to the index
+    /// itself, or derived specifications to all its manifests.
     pub platform: Option<Platform>,
     /// Annotations of the artifact: keys with their values.
     pub annotations: Vec<(String, String)>,
-    /// The compatibility artifacts that are attached to the same manifest already are removed.
+    /// Whether compatibility artifacts that are already attached to the same manifest are removed.
     pub replace: bool,
 }
 
-/// What an attach did.
+/// The result of an attach.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct AttachReport {
-    /// The image as it was understood.
+    /// The image, as it was understood.
     pub image: String,
-    /// What is attached now: one artifact, or one for each platform that it was derived for.
+    /// The attached artifacts: one, or one for each platform of a derived specification.
     pub attached: Vec<Attachment>,
-    /// Why the command failed after the first ones: the other platforms have none, or an older artifact could not be
-    /// removed.
+    /// Why the command failed after the first artifacts: the other platforms have none, or an older artifact
+    /// could not be removed.
     #[serde(rename = "error", serialize_with = "message", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub failure: Option<Failure>,
 }
 
-/// One artifact that is attached.
+/// An attached artifact.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Attachment {
     /// The digest of the manifest that the artifact is attached to.
@@ -60,15 +60,15 @@ pub struct Attachment {
     pub digest: Digest,
     /// The size of the artifact's manifest in bytes.
     pub size: u64,
-    /// Whether anything had to be sent: false where the same artifact was attached already.
+    /// Whether anything was sent: false if the same artifact was already attached.
     pub sent: bool,
-    /// How it is found: `referrers` (the registry lists it) or `fallback-tag`.
+    /// How the artifact is found: `referrers` (the registry lists it) or `fallback-tag`.
     pub listed_by: String,
-    /// The digests of the artifacts that were removed (`--replace`).
+    /// The digests of the artifacts that `--replace` removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub replaced: Vec<Digest>,
-    /// The digest of the artifact that counts all the same, if it is another.
+    /// The digest of the artifact that takes precedence, if it is another.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub overruled_by: Option<Digest>,
@@ -78,13 +78,13 @@ fn message<S: Serializer>(failure: &Option<Failure>, serializer: S) -> Result<S:
     failure.as_ref().map(|failure| &failure.message).serialize(serializer)
 }
 
-/// Attaches a specification to an image, or one to each of its platforms; `done` gets each artifact as soon as it is
-/// attached.
+/// Attaches a specification to an image, or one to each of its platforms. `done` receives each artifact as
+/// soon as it is attached.
 ///
 /// # Errors
 ///
-/// If nothing was attached: the document or image is none, or the registry does not list what was attached. What
-/// fails later is in the report.
+/// If nothing was attached: the document or image is invalid, or the registry does not list the artifact.
+/// Later failures are part of the report.
 pub fn attach(
     location: &Location,
     options: &AttachOptions,
@@ -92,7 +92,7 @@ pub fn attach(
     mut done: impl FnMut(&Attachment) -> Result<(), Failure>,
 ) -> Result<AttachReport, Failure> {
     let annotations = document::annotations(&options.annotations)?;
-    // The password is read before a document may be.
+    // The password is read before the document, because both may come from standard input.
     session.connect(location.host())?;
     let mut task = Task { location, options, session, done: &mut done, attached: Vec::new() };
     let outcome = if options.generate { task.generate(annotations) } else { task.document(annotations) };
@@ -104,19 +104,19 @@ pub fn attach(
     }
 }
 
-/// What every attach of one run has in common.
+/// The common state of all attaches in one run.
 struct Task<'a> {
-    /// The image that the user named.
+    /// The image of the command line.
     location: &'a Location,
     options: &'a AttachOptions,
     session: &'a Session,
     done: &'a mut dyn FnMut(&Attachment) -> Result<(), Failure>,
-    /// What was attached so far.
+    /// The artifacts attached so far.
     attached: Vec<Attachment>,
 }
 
 impl Task<'_> {
-    /// Attaches the document that the options name.
+    /// Attaches the document of the options.
     fn document(&mut self, annotations: Annotations) -> Result<(), Failure> {
         let options = self.options;
         refuse_options(&options.image, "--generate")?;
@@ -126,7 +126,8 @@ impl Task<'_> {
         self.attach(self.location, options.platform.as_ref(), &specification, packing)
     }
 
-    /// Derives what each platform of the image needs, and attaches it to the manifest of that platform.
+    /// Derives the requirements of each platform of the image, and attaches them to the manifest of that
+    /// platform.
     fn generate(&mut self, annotations: Annotations) -> Result<(), Failure> {
         let (location, options, session) = (self.location, self.options, self.session);
         let choice = options.platform.clone().map_or(Choice::All, Choice::Named);
@@ -139,7 +140,7 @@ impl Task<'_> {
         })
     }
 
-    /// Attaches to the manifest at `place`.
+    /// Attaches a specification to the manifest at `place`.
     fn attach(
         &mut self,
         place: &Location,
@@ -166,14 +167,14 @@ impl Task<'_> {
         }
     }
 
-    /// Adds an artifact that is attached to the report, and warns of what is odd about it.
+    /// Adds an attached artifact to the report, with warnings about its date.
     fn add(&mut self, subject: &Descriptor, outcome: &Outcome) -> Result<(), Failure> {
         let observer = self.session.observer();
         outcome.doubts.iter().for_each(|doubt| observer.warn(doubt));
         if let Some(other) = &outcome.overruled_by {
             let date = other.annotations.get(CREATED).map(|date| format!(", of {}", shown(date, 40)));
             observer.warn(&format!(
-                "{}{} still counts, because its date is not before this one's; --replace removes it",
+                "{}{} still takes precedence, because its date is not earlier (remove it with --replace)",
                 other.digest,
                 date.unwrap_or_default()
             ));
@@ -184,7 +185,8 @@ impl Task<'_> {
         done
     }
 
-    /// The failure of an attach; where the registry keeps nothing that is attached, with the commands that will do.
+    /// Returns the failure of an attach. If the registry cannot keep referrers, its hint contains the
+    /// commands to use instead.
     fn refusal(&self, error: &Error) -> Failure {
         let failure = Failure::from(error);
         if !matches!(error, Error::CannotKeep { .. }) {
@@ -200,14 +202,12 @@ impl Task<'_> {
         let file = self.options.file.display().to_string();
         let hint = if self.options.generate {
             format!(
-                "give it a tag of its own: `compat gen --image {location} -o compat.json`, `compat push {own} \
-                 compat.json`; then `compat check {own}` takes it"
+                "use a separate tag: `compat gen --image {location} -o compat.json`, `compat push {own} \
+                 compat.json`, then `compat check {own}`"
             )
         } else {
             let file = if file == "-" { "FILE" } else { &file };
-            format!(
-                "give it a tag of its own: `compat push {own} {file}`; then `compat check {own}` takes it"
-            )
+            format!("use a separate tag: `compat push {own} {file}`, then `compat check {own}`")
         };
         failure.with_hint(hint)
     }
@@ -231,7 +231,7 @@ impl Attachment {
     }
 }
 
-/// The failure of `--replace` on a registry that keeps what was to be removed.
+/// Returns the failure of `--replace` if the registry keeps artifacts that should be removed.
 fn not_removed(outcome: &Outcome, digest: &Digest, error: &Error) -> Failure {
     let failure = Failure::from(error);
     let count = outcome.kept.len();

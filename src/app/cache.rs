@@ -1,4 +1,4 @@
-//! The cache of artifacts: what `compat cache` does.
+//! The cache of artifacts: the work of `compat cache`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,70 +10,70 @@ use super::{Failure, Observer};
 use compat_oci::Cache;
 use compat_oci::cache::default_directory;
 
-/// What is removed.
+/// The entries to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pruning {
-    /// Everything.
+    /// All entries.
     All,
-    /// What was written longer ago.
+    /// Entries that were written longer ago than this.
     OlderThan(Duration),
-    /// What was written longest ago, until the rest takes no more bytes.
+    /// The oldest entries, until the rest takes at most this many bytes.
     ToSize(u64),
 }
 
-/// What is kept.
+/// The contents of the cache.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct CacheList {
-    /// The cache's folder.
+    /// The directory of the cache.
     #[serde(rename = "folder")]
     pub directory: String,
-    /// The entries.
+    /// The entries of the cache.
     pub entries: Vec<CacheEntry>,
-    /// Their size in bytes.
+    /// The size of all entries in bytes.
     pub bytes: u64,
 }
 
 /// One entry of the cache.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct CacheEntry {
-    /// What it is: `content`, `tag` or `list` (of what is attached).
+    /// The kind of entry: `content`, `tag`, or `list` (the referrers of a manifest).
     pub kind: String,
-    /// A digest or a reference.
+    /// The digest or reference of the entry.
     pub name: String,
-    /// The digest behind a tag.
+    /// The digest that a tag points to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Its size in bytes.
+    /// The size of the entry in bytes.
     pub size: u64,
-    /// When it was written, in seconds since 1970.
+    /// The time of the last write, in seconds since 1970.
     pub modified: u64,
 }
 
-/// What a pruning did.
+/// The result of a pruning.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct CachePruned {
-    /// The cache's folder.
+    /// The directory of the cache.
     #[serde(rename = "folder")]
     pub directory: String,
-    /// How many entries were removed.
+    /// The number of removed entries.
     pub entries: usize,
-    /// How many bytes.
+    /// The number of removed bytes.
     pub bytes: u64,
 }
 
-/// The directory of the cache: the one that is named, else the user's own.
+/// Returns the directory of the cache: the given one, or else the user's.
 ///
 /// # Errors
 ///
-/// Wrong usage where none is named and the environment gives none.
+/// If no directory is given and the environment defines none (wrong usage).
 pub fn directory(named: Option<PathBuf>) -> Result<PathBuf, Failure> {
     named.or_else(default_directory).ok_or_else(|| {
-        Failure::usage("there is no cache directory: neither XDG_CACHE_HOME nor HOME is set")
+        Failure::usage("no cache directory: neither XDG_CACHE_HOME nor HOME is set")
             .with_hint("name one with --cache-dir DIR".to_owned())
     })
 }
 
-/// Lists what is kept in a directory; nothing where it does not exist.
+/// Lists the entries in a cache directory. The list is empty if the directory does not exist.
 ///
 /// # Errors
 ///
@@ -96,7 +96,7 @@ pub fn list(directory: &Path, observer: Arc<dyn Observer>) -> Result<CacheList, 
     Ok(CacheList { directory: directory.display().to_string(), entries, bytes })
 }
 
-/// Removes entries of the cache in a directory.
+/// Removes entries from a cache directory.
 ///
 /// # Errors
 ///

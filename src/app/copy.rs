@@ -1,36 +1,36 @@
-//! From one registry or layout to another, the same digests on both sides: what `compat copy` does.
+//! Copies between registries and layouts, with the same digests on both sides: the work of `compat copy`.
 
 use serde::Serialize;
 
 use super::{Failure, Session};
 use compat_oci::{Access, Location, Selector, Store, copy as registry};
 
-/// How something is copied.
+/// The options of a copy.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CopyOptions {
-    /// All that is attached is copied too, and what is attached to that.
+    /// Whether attached artifacts are copied too, and the artifacts attached to those.
     pub recursive: bool,
 }
 
-/// What a copy did.
+/// The result of a copy.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct CopyReport {
-    /// The source as it was understood.
+    /// The source, as it was understood.
     pub source: String,
-    /// The target as it was understood.
+    /// The target, as it was understood.
     pub target: String,
     /// The manifest's digest, the same on both sides.
     pub digest: String,
-    /// How many manifests were written.
+    /// The number of manifests that were written.
     pub manifests: usize,
-    /// How many blobs were sent.
+    /// The number of blobs that were sent.
     pub blobs: usize,
-    /// How many bytes of blobs were sent.
+    /// The number of bytes in the blobs that were sent.
     pub bytes: u64,
-    /// How many blobs the registry took over from the other repository, without a transfer.
+    /// The number of blobs that the registry mounted from another repository without a transfer.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub mounted: usize,
-    /// How many attached artifacts were looked at.
+    /// The number of attached artifacts that were examined.
     pub referrers: usize,
 }
 
@@ -38,16 +38,16 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// The target of a copy: without a tag or digest it takes the tag of the source.
+/// Returns the target of a copy. Without a tag or digest, it gets the tag of the source.
 ///
 /// # Errors
 ///
-/// Wrong usage where it is another digest than that of the source.
+/// If the target has another digest than the source (wrong usage).
 pub fn target(source: &Location, mut target: Location) -> Result<Location, Failure> {
     if let Selector::Digest(digest) = &target.selector
         && source.selector != target.selector
     {
-        let message = format!("{target}: a copy keeps its digest, name a tag instead of {digest}");
+        let message = format!("{target}: a copy keeps its digest, so use a tag instead of {digest}");
         return Err(Failure::usage(message));
     }
     if target.selector == Selector::Only
@@ -58,11 +58,12 @@ pub fn target(source: &Location, mut target: Location) -> Result<Location, Failu
     Ok(target)
 }
 
-/// Copies a manifest with all that it refers to; what is there already is not sent again.
+/// Copies a manifest and all content that it refers to. Content that the target already has is not sent
+/// again.
 ///
 /// # Errors
 ///
-/// If either side fails.
+/// If the source or the target fails.
 pub fn copy(
     source: &Location,
     target: &Location,

@@ -1,4 +1,4 @@
-//! What is attached to an image: what `compat discover` does.
+//! Lists the artifacts attached to an image: the work of `compat discover`.
 
 use serde::Serialize;
 
@@ -8,44 +8,44 @@ use compat_oci::discover::{self as registry, DiscoverOptions, Node};
 use compat_oci::manifest::Annotations;
 use compat_oci::{Access, Location, Store, media_type};
 
-/// What is attached to an image.
+/// The artifacts attached to an image.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct DiscoverReport {
-    /// The image as it was understood.
+    /// The image, as it was understood.
     pub image: String,
-    /// The manifest and what belongs to it.
+    /// The manifest, with its referrers and platforms.
     #[serde(flatten)]
     pub manifest: DiscoveredManifest,
 }
 
-/// One manifest with what belongs to it.
+/// A manifest, with its referrers and platforms.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DiscoveredManifest {
-    /// Its digest.
+    /// The digest of the manifest.
     pub digest: String,
-    /// Its media type.
+    /// The media type of the manifest.
     pub media_type: String,
-    /// Its size in bytes.
+    /// The size of the manifest in bytes.
     pub size: u64,
     /// The type of an artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// The platform, where an index gives one.
+    /// The platform, if an index states one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// Its annotations.
+    /// The annotations.
     #[serde(skip_serializing_if = "Annotations::is_empty")]
     pub annotations: Annotations,
     /// The manifests of an index.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub manifests: Vec<DiscoveredManifest>,
-    /// What is attached.
+    /// The attached artifacts.
     pub referrers: Vec<DiscoveredManifest>,
-    /// Whether this artifact counts, if several compatibility artifacts are attached to one manifest.
+    /// Whether checks use this artifact, if several compatibility artifacts are attached to one manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<bool>,
-    /// Why it counts.
+    /// Why checks use it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chosen: Option<String>,
 }
@@ -77,11 +77,11 @@ impl From<Node> for DiscoveredManifest {
     }
 }
 
-/// Lists what is attached to an image, its platforms, and what is attached to that.
+/// Lists the artifacts attached to an image, to its platforms, and to those artifacts.
 ///
 /// # Errors
 ///
-/// If the image is not there, or the list cannot be had: a refusal is not an empty list.
+/// If the image does not exist, or its referrers cannot be listed: a refusal is not an empty list.
 pub fn discover(
     location: &Location,
     options: &DiscoverOptions,

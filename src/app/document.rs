@@ -1,4 +1,4 @@
-//! The document that is pushed or attached: read, and looked at before it goes anywhere.
+//! The document to push or attach: it is read and validated before it is sent.
 
 use std::path::Path;
 
@@ -10,16 +10,16 @@ use compat_loader::spec;
 use compat_oci::manifest::Annotations;
 use compat_oci::{artifact, manifest};
 
-/// Reads a document and makes sure that it is one.
+/// Reads a document and makes sure that it is a specification.
 ///
 /// # Errors
 ///
-/// If it cannot be read, or is no specification.
+/// If it cannot be read or is not a specification.
 pub fn read_specification(path: &Path, stdin: &StandardInput) -> Result<Bytes, Failure> {
     let bytes = read_document(path, stdin)?;
     let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     spec::parse(&bytes).map_err(|source| {
-        let hint = "make one with `compat gen PATH -o compat.json`, check it with `compat validate`";
+        let hint = "make a specification with `compat gen PATH -o compat.json`, or find the fault with `compat validate`";
         Failure::undecided(&NotASpecification { name, source }).with_hint(hint.to_owned())
     })?;
     Ok(bytes)
@@ -32,7 +32,7 @@ struct NotASpecification {
     source: spec::Error,
 }
 
-/// The annotations given, and the time of creation where `SOURCE_DATE_EPOCH` gives one.
+/// Returns the given annotations, with the time of creation if `SOURCE_DATE_EPOCH` defines one.
 ///
 /// # Errors
 ///

@@ -1,58 +1,58 @@
-//! Why something could not be done: one message with its causes, and what the user can do about it.
+//! The reason why an operation failed: one message with its causes, and a hint for the user.
 
 use std::error::Error;
 use std::fmt::Write as _;
 
 use compat_oci::text::shown;
 
-/// The longest message with something in it that a stranger wrote, in characters.
+/// The longest message that may contain text from strangers, in characters.
 const LONGEST: usize = 4000;
 
-/// Whose fault it is.
+/// The side that caused a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// What was asked makes no sense.
+    /// Wrong usage.
     Usage,
-    /// Nothing found, a registry or I/O error.
+    /// Nothing was found, or a registry or I/O error.
     Undecided,
 }
 
-/// Why something could not be done.
+/// A failed operation.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Whose fault it is.
+    /// The side that caused it.
     pub cause: Cause,
-    /// What failed, on which thing, with the causes: lower case, no full stop.
+    /// The error: the operation, the object it failed on, and the causes. Lower case, no full stop.
     pub message: String,
-    /// What the user can do about it.
+    /// How to resolve the error.
     pub hint: Option<String>,
 }
 
 impl Failure {
-    /// Wrong usage.
+    /// Creates a failure for wrong usage.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { cause: Cause::Usage, message: message.into(), hint: None }
     }
 
-    /// Could not decide or not do it, with the whole cause chain of `error`.
+    /// Creates a failure of an operation, with the whole cause chain of `error`.
     pub fn undecided(error: &dyn Error) -> Self {
         Self { cause: Cause::Undecided, message: chain(error), hint: None }
     }
 
-    /// Adds what the user can do about it.
+    /// Adds a hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Option<String>>) -> Self {
         self.hint = hint.into();
         self
     }
 
-    /// Says what it is about, before the message.
+    /// Adds a subject before the message.
     #[must_use]
     pub fn about(self, what: &dyn std::fmt::Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 
-    /// An error with something in its message that a stranger may have written.
+    /// Creates a failure from an error whose message may contain text from strangers.
     fn of_stranger(error: &dyn Error, is_usage: bool, hint: Option<String>) -> Self {
         let cause = if is_usage { Cause::Usage } else { Cause::Undecided };
         let failure = Self::undecided(error);
@@ -81,7 +81,7 @@ impl From<&compat_image::Error> for Failure {
     }
 }
 
-/// The message of an error followed by those of its causes, each said once.
+/// Returns the message of an error, followed by the messages of its causes without repetition.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

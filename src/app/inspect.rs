@@ -1,4 +1,4 @@
-//! What lies under a reference: what `compat inspect` does.
+//! Shows the manifest under a reference: the work of `compat inspect`.
 
 use serde::Serialize;
 
@@ -7,13 +7,13 @@ use compat_oci::artifact::{self, ArtifactKind, recognise};
 use compat_oci::manifest::Annotations;
 use compat_oci::{Access, Descriptor, Error, Location, Manifest, Resolved, Store, limit};
 
-/// What lies under a reference.
+/// The manifest under a reference.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InspectReport {
-    /// The reference as it was understood.
+    /// The reference, as it was understood.
     pub reference: String,
-    /// What it is: `compatibility`, `image`, `index` or `other`.
+    /// The kind of manifest: `compatibility`, `image`, `index` or `other`.
     pub kind: String,
     /// The manifest's digest.
     pub digest: String,
@@ -32,50 +32,50 @@ pub struct InspectReport {
     pub annotations: Annotations,
     /// The configuration and the layers of a manifest, or the manifests of an index.
     pub contents: Vec<Content>,
-    /// What the specification of a compatibility artifact says of itself.
+    /// A summary of the specification in a compatibility artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub specification: Option<SpecificationSummary>,
 }
 
-/// Something that a manifest refers to.
+/// An entry that a manifest refers to.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Content {
-    /// What it is: `config`, `layer`, `recording` or `manifest`.
+    /// The role of the entry: `config`, `layer`, `recording` or `manifest`.
     pub role: String,
-    /// Its digest.
+    /// The digest of the entry.
     pub digest: String,
-    /// Its media type.
+    /// The media type of the entry.
     pub media_type: String,
-    /// Its size in bytes.
+    /// The size of the entry in bytes.
     pub size: u64,
     /// The platform of a manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// Its annotations.
+    /// The annotations of the entry.
     #[serde(skip_serializing_if = "Annotations::is_empty")]
     pub annotations: Annotations,
 }
 
-/// What a specification says of itself.
+/// A summary of a specification.
 #[derive(Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct SpecificationSummary {
-    /// Its version.
+    /// The version of the specification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Its size in bytes.
+    /// The size of the specification in bytes.
     pub size: usize,
-    /// How many attributes it has.
+    /// The number of attributes.
     pub attributes: usize,
-    /// The names of its other parts.
+    /// The names of the other parts.
     pub parts: Vec<String>,
 }
 
-/// Looks at a manifest, and at the specification of a compatibility artifact. Nothing else is fetched.
+/// Reads a manifest and, for a compatibility artifact, its specification. Nothing else is fetched.
 ///
 /// # Errors
 ///
-/// If nothing is there, or it cannot be read.
+/// If the manifest does not exist or cannot be read.
 pub fn inspect(location: &Location, session: &Session) -> Result<InspectReport, Failure> {
     let connection = session.connect(location.host())?;
     let store = Store::new(&connection.client, &location.place, Access::Pull);

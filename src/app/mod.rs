@@ -1,7 +1,7 @@
-//! What `compat` does, without a command line: options in, report out.
+//! The work of `compat` without a command line: options in, report out.
 //!
-//! Nothing here parses arguments, prints or knows an exit code; `cli` does. What is worth saying before a report is there
-//! goes to an [`Observer`].
+//! Nothing here parses arguments, prints or knows an exit code. `cli` does. Notes before the report go to an
+//! [`Observer`].
 
 pub mod attach;
 pub mod cache;

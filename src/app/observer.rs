@@ -1,15 +1,15 @@
-//! Whoever watches what is done.
+//! The observer of an operation.
 
 use super::Failure;
 
-/// Told of requests and bytes, and of what is worth saying before the report is there.
+/// Receives requests, bytes, and notes before the report.
 pub trait Observer: compat_oci::Observer {
-    /// Something that the user should know and that is no failure.
+    /// Receives a warning: the user should know it, but nothing failed.
     fn warn(&self, text: &str);
 
-    /// One of several things that were asked about could not be looked at; the others are.
+    /// Receives the failure of one of several requested items. The others continue.
     fn failed(&self, failure: &Failure);
 
-    /// A task of the registry has ended: nothing moves for now.
+    /// Called when a registry task has ended: no data is transferred for now.
     fn finish(&self);
 }

@@ -1,4 +1,4 @@
-//! Files that are written, each as a whole.
+//! Output files, each written as a whole.
 
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use super::Failure;
 use compat_mirror::record::{Refusal, out::open_special};
 
-/// Replaces a file as a whole: readers see the old or the new one, never a part.
+/// Replaces a file as a whole: readers see the old or the new content, never a part.
 ///
 /// # Errors
 ///
-/// If it cannot be written; the old file is then as it was.
+/// If the file cannot be written. The old content then remains.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |source: std::io::Error| {
         let hint = Refusal::of(&source).map(|refusal| refusal.hint().to_owned());
@@ -23,7 +23,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     }
     let directory =
         path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Those of another user's file, or of what a link leads to, are not for this one.
+    // The permissions of another user's file, or of a link's target, are not kept.
     let own =
         |found: &std::fs::Metadata| found.is_file() && found.uid() == rustix::process::geteuid().as_raw();
     let permissions = std::fs::symlink_metadata(path).ok().filter(own).map(|found| found.permissions());
@@ -38,11 +38,11 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes a directory that files are to be written into, where it is missing.
+/// Creates a directory for output files if it does not exist.
 ///
 /// # Errors
 ///
-/// If it cannot be made.
+/// If it cannot be created.
 pub fn make_directory(path: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(path)
         .map_err(|source| Failure::undecided(&WriteError { path: path.to_owned(), source }))

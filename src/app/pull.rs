@@ -1,4 +1,4 @@
-//! The specification of an artifact or an image, as a file: what `compat pull` does.
+//! Writes the specification of an artifact or image to a file: the work of `compat pull`.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,33 +10,33 @@ use super::source::{FetchedSpecification, Origin, fetch_specification, level_nam
 use super::{Failure, Session, carried};
 use compat_oci::{Access, Descriptor, Error, FindOptions, Location, Store};
 
-/// What is pulled, and where it goes.
+/// The options of a pull.
 #[derive(Clone, Debug)]
 pub struct PullOptions {
     /// Which artifact of an image is wanted.
     pub find: FindOptions,
-    /// The file that the specification is written to; without one its bytes are in the report alone.
+    /// The file for the specification. Without it, the bytes are only in the report.
     pub output: Option<PathBuf>,
-    /// The directory that the artifact's recordings are written to; without one they are not fetched.
+    /// The directory for the recordings of the artifact. Without it, they are not fetched.
     pub recordings: Option<PathBuf>,
 }
 
-/// What a pull did.
+/// The result of a pull.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct PullReport {
-    /// The reference as it was understood.
+    /// The reference, as it was understood.
     pub reference: String,
     /// The digest of the artifact's manifest.
     pub digest: String,
-    /// Where it was found: `artifact`, `manifest`, `platform` or `index`.
+    /// The level at which it was found: `artifact`, `manifest`, `platform` or `index`.
     pub level: String,
-    /// How many artifacts are attached there; the newest was taken.
+    /// The number of artifacts attached at that level. The newest was chosen.
     pub candidates: usize,
     /// The file that was written.
     pub file: String,
     /// The size of the specification in bytes.
     pub size: usize,
-    /// How many recordings travel with the artifact.
+    /// The number of recordings in the artifact.
     #[serde(skip_serializing_if = "is_zero")]
     pub carried: usize,
     /// The files of the recordings that were fetched.
@@ -45,7 +45,7 @@ pub struct PullReport {
     /// The specification as it is stored.
     #[serde(skip)]
     pub bytes: Bytes,
-    /// Where it came from.
+    /// The origin of the specification.
     #[serde(skip)]
     pub origin: Origin,
 }
@@ -54,17 +54,17 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// Fetches a specification and, if they are wanted, the recordings that travel with it. An existing file is replaced as a
-/// whole.
+/// Fetches a specification and, if requested, the recordings of the artifact. An existing file is replaced as
+/// a whole.
 ///
 /// # Errors
 ///
-/// If nothing is there, it cannot be fetched, or a file cannot be written.
+/// If the artifact does not exist or cannot be fetched, or a file cannot be written.
 pub fn pull(location: &Location, options: &PullOptions, session: &Session) -> Result<PullReport, Failure> {
     let FetchedSpecification { bytes, origin, recordings: layers } =
         fetch_specification(location, &options.find, session)?;
     let Origin::Artifact { reference, digest, level, candidates, .. } = &origin else {
-        return Err(Failure::usage(format!("{origin} is no artifact")));
+        return Err(Failure::usage(format!("{origin} is not an artifact")));
     };
     let recordings = match &options.recordings {
         Some(directory) => fetch_recordings(location, &layers, directory, options, session)?,
@@ -88,7 +88,7 @@ pub fn pull(location: &Location, options: &PullOptions, session: &Session) -> Re
     })
 }
 
-/// Fetches the recordings of an artifact; the paths of their files.
+/// Fetches the recordings of an artifact. Returns the paths of their files.
 fn fetch_recordings(
     location: &Location,
     layers: &[Descriptor],
@@ -97,7 +97,7 @@ fn fetch_recordings(
     session: &Session,
 ) -> Result<Vec<String>, Failure> {
     if layers.is_empty() {
-        session.observer().warn("no recording travels with the artifact");
+        session.observer().warn("the artifact contains no recordings");
         return Ok(Vec::new());
     }
     let connection = session.connect(location.host())?;
@@ -107,7 +107,7 @@ fn fetch_recordings(
     Ok(targets.iter().map(|target| target.path.display().to_string()).collect())
 }
 
-/// Writes a file by rename; what is no regular file (a device, a pipe) is written to as it is.
+/// Writes a file by rename. A device or pipe is written to directly.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let outcome = compat_mirror::record::out::open_special(path).and_then(|special| match special {
         Some(mut file) => file.write_all(bytes),

@@ -1,4 +1,4 @@
-//! A specification becomes an artifact under a name of its own: what `compat push` does.
+//! Stores a specification as an artifact under its own name: the work of `compat push`.
 
 use std::path::PathBuf;
 
@@ -7,38 +7,38 @@ use serde::Serialize;
 use super::{Failure, Session, carried, document};
 use compat_oci::{Access, Digest, Location, PackOptions, Selector, Store, pack, push as registry};
 
-/// What is pushed.
+/// The options of a push.
 #[derive(Clone, Debug, Default)]
 pub struct PushOptions {
-    /// The specification; `-` is standard input.
+    /// The specification (`-` for standard input).
     pub file: PathBuf,
     /// Annotations of the artifact: keys with their values.
     pub annotations: Vec<(String, String)>,
-    /// Recordings that travel with it; `-` is standard input.
+    /// Recordings to include (`-` for standard input).
     pub recordings: Vec<PathBuf>,
-    /// The tag is taken over also from what is no compatibility artifact.
+    /// Whether the tag is taken over even if it does not name a compatibility artifact.
     pub replace: bool,
 }
 
-/// What a push did.
+/// The result of a push.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct PushReport {
-    /// The reference as it was understood.
+    /// The reference, as it was understood.
     pub reference: String,
     /// The digest of the artifact's manifest.
     #[schemars(with = "String")]
     pub digest: Digest,
     /// The size of the artifact's manifest in bytes.
     pub size: u64,
-    /// Whether anything had to be sent: false where the same artifact was there already.
+    /// Whether anything was sent: false if the same artifact already existed.
     pub sent: bool,
 }
 
-/// Pushes a specification; the same document pushed twice is sent once.
+/// Pushes a specification. Pushing the same document again sends nothing.
 ///
 /// # Errors
 ///
-/// If the document is not a specification, or the store does not take it.
+/// If the document is not a specification, or the registry or layout does not accept it.
 pub fn push(location: &Location, options: &PushOptions, session: &Session) -> Result<PushReport, Failure> {
     let specification = document::read_specification(&options.file, session.stdin())?;
     let annotations = document::annotations(&options.annotations)?;
@@ -50,7 +50,7 @@ pub fn push(location: &Location, options: &PushOptions, session: &Session) -> Re
         && wanted != digest
     {
         return Err(Failure::usage(format!(
-            "the artifact's digest is {digest}, not {wanted}: push to a tag"
+            "the artifact's digest is {digest}, not {wanted}: push to a tag instead"
         )));
     }
     let connection = session.connect(location.host())?;

@@ -1,7 +1,9 @@
-//! What one run opens once: the client of all registries, the runtime it works on, the cache, and standard input.
+//! The resources that one run opens only once: the clients for registries, their runtime, the cache, and
+//! standard input.
 //!
-//! Each is opened at its first use. Credentials that were given for this run are for the registries that the user
-//! named. A client that has them is for one host: no other host that it asks, such as one that it is led to, gets them.
+//! Each is opened on first use. Credentials given for this run are used only for the registries on the
+//! command line. A client with such credentials serves one host. Any other host, such as the target of a
+//! redirect, never receives them.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -14,32 +16,32 @@ use super::{Failure, Observer, StandardInput};
 use compat_oci::credential::Credential;
 use compat_oci::{Cache, Client, ClientOptions, Error};
 
-/// How registries are talked to, and where artifacts are kept.
+/// How to talk to registries, and the location of the cache.
 #[derive(Clone, Debug, Default)]
 pub struct SessionOptions {
-    /// How registries are talked to.
+    /// How to talk to registries.
     pub client: ClientOptions,
-    /// Who logs in to the registry that the user named; the password comes from standard input.
+    /// The user name for the registry on the command line. The password comes from standard input.
     pub username: Option<String>,
-    /// The directory of the cache; without one nothing is kept.
+    /// The directory of the cache. Without it, nothing is cached.
     pub cache: Option<PathBuf>,
-    /// The most that the cache holds, in bytes.
+    /// The maximum size of the cache in bytes.
     pub cache_limit: Option<u64>,
 }
 
-/// What one run has open.
+/// The open resources of one run.
 #[derive(Debug)]
 pub struct Session {
     options: SessionOptions,
     observer: Arc<dyn Observer>,
     cache: Cache,
     stdin: StandardInput,
-    /// The client that has the credentials given for a host, and the one without, under `None`.
+    /// The clients by the host of their credentials. The client without credentials is under `None`.
     clients: RefCell<HashMap<Option<String>, Client>>,
     runtime: OnceCell<Runtime>,
 }
 
-/// A client with the runtime that it works on.
+/// A client with its runtime.
 #[derive(Debug)]
 pub struct Connection<'a> {
     /// The client.
@@ -49,7 +51,7 @@ pub struct Connection<'a> {
 }
 
 impl Session {
-    /// A session in which nothing is open yet.
+    /// Creates a session without open resources.
     pub fn new(options: SessionOptions, observer: Arc<dyn Observer>) -> Self {
         let cache = Cache::new(options.cache.clone(), observer.clone()).with_limit(options.cache_limit);
         Self {
@@ -62,22 +64,22 @@ impl Session {
         }
     }
 
-    /// Whoever watches.
+    /// Returns the observer.
     pub fn observer(&self) -> &dyn Observer {
         self.observer.as_ref()
     }
 
-    /// Where artifacts are kept.
+    /// Returns the cache of artifacts.
     pub fn cache(&self) -> &Cache {
         &self.cache
     }
 
-    /// Standard input of this run.
+    /// Returns the standard input of this run.
     pub fn stdin(&self) -> &StandardInput {
         &self.stdin
     }
 
-    /// What talks to registries. Credentials given for this run are for `host` only.
+    /// Returns a client for registries. Credentials given for this run are used only for `host`.
     ///
     /// # Errors
     ///
@@ -116,11 +118,11 @@ impl Session {
 }
 
 impl Connection<'_> {
-    /// Runs a task of the registry to its end; its error becomes a failure.
+    /// Runs a registry task to its end and converts its error to a failure.
     ///
     /// # Errors
     ///
-    /// What the task failed with.
+    /// If the task fails.
     pub fn run<T>(&self, task: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
         self.run_any(task).map_err(|error| Failure::from(&error))
     }

@@ -1,4 +1,4 @@
-//! Where a specification comes from: standard input, a file, or an artifact in a registry or image layout.
+//! The sources of a specification: standard input, a file, or an artifact in a registry or image layout.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,18 @@ use compat_oci::{
     Access, Descriptor, Digest, Error, FindOptions, Found, Level, Location, Selector, Store, find, limit,
 };
 
-/// A specification's bytes with the place they came from.
+/// The bytes of a specification, with their origin.
 #[derive(Clone, Debug)]
 pub struct FetchedSpecification {
-    /// The document, as it is stored.
+    /// The document as it is stored.
     pub bytes: Bytes,
-    /// Where it came from.
+    /// The origin of the document.
     pub origin: Origin,
-    /// The layers with the recordings that travel with it; none of them is fetched.
+    /// The layers that contain the recordings of the artifact. None of them is fetched.
     pub recordings: Vec<Descriptor>,
 }
 
-/// Where a specification came from.
+/// The origin of a specification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Standard input.
@@ -31,15 +31,15 @@ pub enum Origin {
     File(PathBuf),
     /// An artifact in a registry or layout.
     Artifact {
-        /// The reference as it was understood.
+        /// The reference, as it was understood.
         reference: String,
         /// The artifact's manifest.
         digest: Digest,
-        /// Which level answered.
+        /// The level at which it was found.
         level: Level,
-        /// How many artifacts are attached there.
+        /// The number of artifacts attached at that level.
         candidates: usize,
-        /// Why this one was taken.
+        /// Why this artifact was chosen.
         reason: Reason,
     },
 }
@@ -73,18 +73,18 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Why one artifact of several was taken, for people; none if there is no other.
+/// Returns why one of several artifacts was chosen, for display, or `None` if it is the only one.
 pub fn of_several(candidates: usize, reason: Reason) -> Option<String> {
     match (candidates, reason) {
         (0 | 1, _) => None,
         (_, Reason::Digest) => {
-            Some(format!("of {candidates} without a later date the one whose digest sorts last"))
+            Some(format!("of {candidates} with the same date, the digest that sorts last"))
         }
         _ => Some(format!("the newest of {candidates}")),
     }
 }
 
-/// A level as JSON names it.
+/// Returns the name of a level in JSON.
 pub fn level_name(level: &Level) -> &'static str {
     match level {
         Level::Artifact => "artifact",
@@ -94,11 +94,11 @@ pub fn level_name(level: &Level) -> &'static str {
     }
 }
 
-/// Finds the artifact for a location; `None` where the image has none attached.
+/// Finds the artifact for a location. Returns `None` if the image has none attached.
 ///
 /// # Errors
 ///
-/// If nothing is there or it cannot be fetched.
+/// If the image does not exist or the artifact cannot be fetched.
 pub fn find_specification(
     location: &Location,
     options: &FindOptions,
@@ -115,7 +115,7 @@ pub fn find_specification(
 ///
 /// # Errors
 ///
-/// If there is none or it cannot be fetched.
+/// If the artifact does not exist or cannot be fetched.
 pub fn fetch_specification(
     location: &Location,
     options: &FindOptions,
@@ -126,7 +126,8 @@ pub fn fetch_specification(
     Ok(FetchedSpecification::of(location, found))
 }
 
-/// Finds the artifact for a location, and warns of what is odd about it; `missing` decides what an error means.
+/// Finds the artifact for a location, with warnings about its list. `missing` decides how an error is
+/// treated.
 fn found(
     location: &Location,
     options: &FindOptions,
@@ -140,7 +141,9 @@ fn found(
     })?;
     for digest in found.iter().flat_map(|found| &found.gone) {
         let gone = store.display(&Selector::Digest(digest.clone()));
-        session.observer().warn(&format!("{gone} is listed as attached, and gone: an older one is taken"));
+        session
+            .observer()
+            .warn(&format!("{gone} is listed as attached but no longer exists: using an older artifact"));
     }
     for doubt in found.iter().flat_map(|found| &found.doubts) {
         session.observer().warn(&format!("{location}: {doubt}"));
@@ -149,7 +152,7 @@ fn found(
 }
 
 impl FetchedSpecification {
-    /// A document of this machine, which nothing travels with.
+    /// A local document, which contains no recordings.
     fn own(bytes: Bytes, origin: Origin) -> Self {
         Self { bytes, origin, recordings: Vec::new() }
     }
@@ -178,7 +181,7 @@ impl FetchedSpecification {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, is too large, or was taken already.
+    /// If it cannot be read, is too large, or was already taken.
     pub fn read_stdin(stdin: &StandardInput) -> Result<Self, Failure> {
         Ok(Self::own(read_stdin(stdin)?, Origin::Stdin))
     }

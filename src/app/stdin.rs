@@ -1,4 +1,4 @@
-//! Standard input, which only one reader can have: a document, or the password.
+//! Standard input, which only one reader can use: for a document or for the password.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
@@ -17,7 +17,7 @@ pub struct StandardInput {
 }
 
 impl fmt::Debug for StandardInput {
-    /// Without the password.
+    /// Hides the password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("StandardInput").field("is_taken", &self.is_taken).finish_non_exhaustive()
     }
@@ -28,16 +28,16 @@ impl StandardInput {
     ///
     /// # Errors
     ///
-    /// Wrong usage where it was taken already.
+    /// If standard input was already taken (wrong usage).
     pub fn claim(&self) -> Result<(), Failure> {
         if self.is_taken.replace(true) {
-            return Err(Failure::usage("standard input is wanted twice, as `-` or for --password-stdin")
-                .with_hint("name a file instead of `-`".to_owned()));
+            return Err(Failure::usage("standard input is used twice, as `-` or for --password-stdin")
+                .with_hint("use a file instead of `-`".to_owned()));
         }
         Ok(())
     }
 
-    /// The password: it is read once, however many registries are asked.
+    /// Returns the password, which is read only once for all registries.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl StandardInput {
         self.once(Self::read_password)
     }
 
-    /// Knows the password, as if it had been read.
+    /// Sets the password as if it had been read.
     #[cfg(test)]
     pub(super) fn know(&self, password: &str) {
         self.once(|_| Ok(password.to_owned())).unwrap();
@@ -59,13 +59,13 @@ impl StandardInput {
         }
     }
 
-    /// Reads the password as `docker login --password-stdin` does: all of standard input without its
-    /// final line end.
+    /// Reads the password in the same way as `docker login --password-stdin`: all of standard input without
+    /// its final line end.
     fn read_password(&self) -> Result<String, Failure> {
         let stdin = std::io::stdin();
         if stdin.is_terminal() {
             return Err(Failure::usage("--password-stdin: standard input is a terminal")
-                .with_hint("pipe the password in: `… --password-stdin < FILE`".to_owned()));
+                .with_hint("pipe the password: `… --password-stdin < FILE`".to_owned()));
         }
         self.claim()?;
         let mut text = String::new();

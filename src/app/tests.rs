@@ -1,4 +1,4 @@
-//! The application layer as a service uses it: without a command line.
+//! Tests of the application layer without a command line, as a service would use it.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use compat_oci::{FindOptions, Location, Platform};
 
 const SPECIFICATION: &str = r#"{"version":"1.0.0","attributes":{"org.example.a":"1"}}"#;
 
-/// Keeps the warnings.
+/// An observer that records the warnings.
 #[derive(Debug, Default)]
 struct Listener(Mutex<Vec<String>>);
 
@@ -52,7 +52,7 @@ fn a_specification_is_pushed_copied_pulled_and_deleted() {
     let options = PullOptions { find, output: None, recordings };
     let pulled = pull::pull(&second, &options, &session).unwrap();
     assert_eq!((&pulled.bytes[..], &*pulled.file), (SPECIFICATION.as_bytes(), "-"));
-    assert_eq!(*listener.0.lock().unwrap(), ["no recording travels with the artifact"]);
+    assert_eq!(*listener.0.lock().unwrap(), ["the artifact contains no recordings"]);
     let json = serde_json::to_value(&pulled).unwrap();
     assert!(json.get("bytes").is_none() && json.get("origin").is_none());
 
