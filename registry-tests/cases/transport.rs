@@ -158,7 +158,7 @@ fn engine(workspace: &Workspace) {
     compat(&["check", "docker-daemon:../containers/json?all=1"]).run().exits(2);
     let gone = compat(&["check", &format!("docker-daemon:{image}")])
         .env("DOCKER_HOST", "unix:///nowhere/engine.sock");
-    gone.run().fails_clearly().says("does not run here").says("docker save");
+    gone.run().fails_clearly().says("is not running").says("docker save");
 }
 
 /// Returns the specification without the download size, which docker's archives do not contain.

@@ -1,8 +1,8 @@
-//! Copying from one place to another, byte for byte: the same digests on both sides.
+//! Copies from one place to another byte for byte, so that digests stay the same.
 //!
-//! An index takes its manifests with it, and with `recursive` everything takes its referrers, and
-//! theirs. Children go before parents and subjects before referrers, so that the target never holds
-//! something that points to nothing. Blobs stream through; only manifests are held in memory.
+//! An index is copied with its manifests. With `recursive`, everything is copied with its referrers and their
+//! referrers. Children are written before parents and subjects before referrers, so the target never contains
+//! a dangling reference. Blobs are streamed. Only manifests are held in memory.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -17,28 +17,28 @@ use crate::observer::Observer;
 use crate::referrers;
 use crate::store::Store;
 
-/// What a copy did.
+/// The result of a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
-    /// The manifest's descriptor, the same on both sides.
+    /// The digest of the manifest, the same on both sides.
     pub digest: Option<Digest>,
-    /// How many manifests were written.
+    /// The number of manifests that were written.
     pub manifests: usize,
-    /// How many blobs were sent.
+    /// The number of blobs that were sent.
     pub blobs: usize,
-    /// How many bytes were sent.
+    /// The number of bytes that were sent.
     pub bytes: u64,
-    /// How many blobs the target's registry took over from another repository.
+    /// The number of blobs that the target's registry mounted from another repository.
     pub mounted: usize,
-    /// How many referrers were looked at.
+    /// The number of referrers that were examined.
     pub referrers: usize,
 }
 
-/// Copies a manifest with all it refers to.
+/// Copies a manifest and all content that it refers to.
 ///
 /// # Errors
 ///
-/// If either side fails; what was copied by then stays.
+/// If the source or the target fails. Content that was already copied stays.
 pub async fn copy(
     source: &Store,
     selector: &Selector,
@@ -63,22 +63,22 @@ struct Copier<'a> {
     observer: &'a dyn Observer,
     /// The tag of the root in the target.
     tag: Option<String>,
-    /// The manifests that were looked at.
+    /// The manifests that were visited.
     seen: HashSet<Digest>,
-    /// The blobs that were looked at.
+    /// The blobs that were visited.
     blobs: HashSet<Digest>,
     copied: Copied,
 }
 
-/// What is left to do, as a stack: recursion would let others decide how deep it goes.
+/// The remaining steps, as a stack. With recursion, the content would decide the depth of the call stack.
 enum CopyStep {
-    /// Copy a manifest's content, then the manifest, which lies in so many indexes.
+    /// Copy the content of a manifest, then the manifest. The number is its nesting depth in indexes.
     Manifest(Digest, usize),
-    /// Copy what refers to a manifest, where it is still there.
+    /// Copy a referrer, if it still exists.
     Referrer(Digest),
-    /// Write a manifest whose content is there.
+    /// Write a manifest after its content.
     Write { resolved: Box<Resolved>, tag: Option<String>, child: bool },
-    /// Copy what refers to a manifest.
+    /// Copy the referrers of a manifest.
     Referrers(Digest),
 }
 
@@ -121,10 +121,11 @@ impl Copier<'_> {
                             self.copied.referrers += 1;
                             self.plan(resolved, None, 1, &mut steps).await?;
                         }
-                        // A list may name what was deleted since: no reason to keep the rest from the target.
+                        // A list may name a deleted manifest. The other referrers are copied all the same.
                         Err(Error::NotFound { what }) => {
-                            self.observer
-                                .note(&format!("{what} is listed as a referrer, and gone: left out"));
+                            self.observer.note(&format!(
+                                "{what} is listed as a referrer but no longer exists: skipped"
+                            ));
                         }
                         Err(error) => return Err(error),
                     }
@@ -134,7 +135,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Copies the blobs of an image at once; of an index, plans its manifests.
+    /// Copies the blobs of an image at once. For an index, plans its manifests.
     async fn plan(
         &mut self,
         resolved: Resolved,
@@ -146,15 +147,18 @@ impl Copier<'_> {
         if self.seen.len() + steps.len() > limit::GRAPH {
             return Err(Error::malformed(
                 what(),
-                format!("it leads to more than {} manifests", limit::GRAPH),
+                format!("more than {} manifests belong to it", limit::GRAPH),
             ));
         }
-        // Each index is held until its manifests are written.
+        // Each index is held in memory until its manifests are written.
         if depth > limit::NESTING {
-            return Err(Error::malformed(what(), format!("it lies in more than {} indexes", limit::NESTING)));
+            return Err(Error::malformed(
+                what(),
+                format!("it is nested in more than {} indexes", limit::NESTING),
+            ));
         }
         let manifest = resolved.parse()?;
-        // A stack: what is pushed last is done first.
+        // This is a stack: the step pushed last is done first.
         if self.recursive {
             steps.push(CopyStep::Referrers(resolved.descriptor.digest.clone()));
         }
@@ -175,7 +179,7 @@ impl Copier<'_> {
     }
 
     async fn blob(&mut self, blob: &Descriptor) -> Result<()> {
-        // Layers that no registry holds (`urls`, as Windows base layers have) are left where they are.
+        // Layers that no registry stores (`urls`, as in Windows base layers) are not copied.
         if blob.is_foreign() || !self.blobs.insert(blob.digest.clone()) {
             return Ok(());
         }
@@ -198,7 +202,8 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Puts a manifest; where the target does not see what it leads to, that is sent again first.
+    /// Writes a manifest. If the target does not see the content of the manifest, that content is sent again
+    /// first.
     async fn put(&self, name: ManifestName<'_>, resolved: &Resolved) -> Result<bool> {
         match self.target.put_manifest(name, &resolved.descriptor, &resolved.bytes).await {
             Err(error) if error.is_blob_unknown() => {
@@ -210,8 +215,9 @@ impl Copier<'_> {
         }
     }
 
-    /// Makes sure that the target knows a subject by the digest that its referrers name: registries give a tag the
-    /// sha256 digest of what they are sent, and then nobody finds what is attached by another algorithm's.
+    /// Makes sure that the target knows a subject by the digest that its referrers name. Registries compute
+    /// the sha256 digest of a tagged manifest. Nobody would find artifacts that are attached to a digest of
+    /// another algorithm.
     async fn expect_same_digest(&self, subject: &Digest) -> Result<()> {
         if subject.algorithm() == "sha256" {
             return Ok(());
@@ -239,7 +245,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Sends again what a manifest leads to and the target does not have (any more).
+    /// Sends the content of a manifest that the target does not have, or no longer has.
     async fn resend(&self, root: &Resolved) -> Result<()> {
         let root_digest = &root.descriptor.digest;
         let (mut open, mut order) = (vec![root_digest.clone()], Vec::new());
@@ -280,7 +286,7 @@ impl Copier<'_> {
         };
         let mut announced = false;
         let layout = matches!(self.target, Store::Layout(_));
-        // In a layout, being there and being listed are two things; writing again costs nothing.
+        // In a layout, a manifest can exist without being listed. Writing it again costs nothing.
         if !present || layout {
             announced = self.put(name, resolved).await?;
             self.copied.manifests += usize::from(!present);

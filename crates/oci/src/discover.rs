@@ -1,4 +1,4 @@
-//! What is attached to an image: the index, its platforms, and the referrers of each, and theirs.
+//! The artifacts attached to an image: to the index, to its platforms, and to those artifacts.
 
 use std::collections::HashSet;
 
@@ -12,20 +12,20 @@ use crate::format::platform::Platform;
 use crate::limit;
 use crate::store::Store;
 
-/// One manifest with what belongs to it.
+/// A manifest, with its platforms and referrers.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// The manifest.
     pub descriptor: Descriptor,
     /// The manifests of an index.
     pub manifests: Vec<Node>,
-    /// What is attached.
+    /// The attached artifacts.
     pub referrers: Vec<Node>,
-    /// The compatibility artifact that counts of those that are attached.
+    /// The compatibility artifact that checks use.
     pub taken: Option<Choice>,
 }
 
-/// How to look.
+/// The options of a listing.
 #[derive(Clone, Debug, Default)]
 pub struct DiscoverOptions {
     /// Only this platform of an index.
@@ -34,11 +34,11 @@ pub struct DiscoverOptions {
     pub artifact_type: Option<String>,
 }
 
-/// Lists what is attached to an image.
+/// Lists the artifacts attached to an image.
 ///
 /// # Errors
 ///
-/// If it cannot be listed: a refusal is not an empty list.
+/// If the referrers cannot be listed: a refusal is not an empty list.
 pub async fn discover(store: &Store, location: &Location, options: &DiscoverOptions) -> Result<Node> {
     let resolved = store.manifest(&location.selector).await?;
     let mut walk = DiscoverWalk { store, options, seen: HashSet::new() };
@@ -57,11 +57,12 @@ pub async fn discover(store: &Store, location: &Location, options: &DiscoverOpti
     Ok(root)
 }
 
-/// The manifest that an artifact is attached to: what the location names, or one platform of it.
+/// Returns the manifest to attach to: the one of the location, or that of one platform.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`], [`Error::NoPlatform`], or what went wrong.
+/// If the manifest does not exist ([`Error::NotFound`]), the index lacks the platform
+/// ([`Error::NoPlatform`]), or the store fails.
 pub async fn subject(store: &Store, location: &Location, platform: Option<&Platform>) -> Result<Descriptor> {
     let resolved = store.manifest(&location.selector).await?;
     let Some(platform) = platform else { return Ok(resolved.descriptor.bare()) };
@@ -72,7 +73,7 @@ pub async fn subject(store: &Store, location: &Location, platform: Option<&Platf
         }),
         Manifest::Index(index) => match index.best_for(platform) {
             Some(manifest) => {
-                // What the index says of its size could be wrong; what is there is what counts.
+                // The size in the index could be wrong, so the manifest itself decides.
                 let selector = Selector::Digest(manifest.digest.clone());
                 Ok(store.manifest(&selector).await?.descriptor.bare())
             }
@@ -81,7 +82,7 @@ pub async fn subject(store: &Store, location: &Location, platform: Option<&Platf
     }
 }
 
-/// How deep referrers of referrers are followed.
+/// The maximum depth of referrers of referrers.
 const DEPTH: usize = 4;
 
 struct DiscoverWalk<'a> {
@@ -104,7 +105,7 @@ impl DiscoverWalk<'_> {
         let mut referrers = self.store.referrers(&node.descriptor.digest, wanted).await?;
         self.date(&mut referrers).await?;
         for referrer in referrers {
-            // The next level is asked for too: a signature of an artifact is attached to it.
+            // The next level is listed too: for example, a signature is attached to an artifact.
             node.referrers.push(Box::pin(self.node(referrer, depth + 1)).await?);
         }
         node.taken = choice::choose(&choice::compatibility(
@@ -113,7 +114,7 @@ impl DiscoverWalk<'_> {
         Ok(node)
     }
 
-    /// Gives several artifacts the dates of their manifests, if the list has none.
+    /// Adds the dates of the manifests to several artifacts, if the list has none.
     async fn date(&self, referrers: &mut [Descriptor]) -> Result<()> {
         let candidates = choice::compatibility(referrers);
         if !choice::lacks_dates(&candidates) {

@@ -102,7 +102,7 @@ pub enum Error {
         /// The delay that the registry requests.
         retry_after: Option<Duration>,
     },
-    /// No reply: no connection, a reset, or a TLS failure.
+    /// No response: no connection, a reset, or a TLS failure.
     #[error("could not {action}: no answer from {host}")]
     Transport {
         /// The registry.

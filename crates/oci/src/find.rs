@@ -1,14 +1,13 @@
-//! From what a user typed to a compatibility document, in as few requests as there can be.
+//! Finds the compatibility document for a reference, with as few requests as possible.
 //!
-//! The manifest is resolved (one request). If it is a compatibility artifact, that is it. If it is an
-//! image, its referrers are looked at; if it is an index, those of the manifest for the wanted platform
-//! first, which needs no request for that manifest itself, then those of the index. The artifact's
-//! manifest is fetched, and the document is embedded in it unless it is large. Never is a
-//! configuration or a layer of an image asked for.
+//! The manifest is resolved with one request. A compatibility artifact is the result itself. For an image,
+//! its referrers are listed. For an index, the referrers of the wanted platform's manifest come first, which
+//! needs no request for that manifest, then those of the index. The manifest of the artifact is fetched. It
+//! contains the document unless that is large. No configuration or layer of an image is ever requested.
 //!
-//! At most: tag, referrers of the platform's manifest (404), its fallback tag (404), the fallback tag
-//! of the index (that there is no API is known by then), the artifact: five requests, and two more for
-//! a challenge and its token.
+//! The maximum is five requests: the tag, the referrers of the platform's manifest (404), its fallback tag
+//! (404), the fallback tag of the index (by then the registry is known to have no API), and the artifact. A
+//! challenge and its token add two.
 
 use bytes::Bytes;
 
@@ -27,20 +26,20 @@ use crate::limit;
 use crate::referrers;
 use crate::store::Store;
 
-/// Where the document was found.
+/// The place of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Level {
     /// The reference names the artifact itself.
     Artifact,
     /// It is attached to the image.
     Manifest,
-    /// It is attached to the manifest of a platform, which the index has.
+    /// It is attached to the manifest of a platform in the index.
     Platform(Platform),
     /// It is attached to the index.
     Index,
 }
 
-/// A document with the way it was found.
+/// A document, with its origin.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The document's bytes, verified.
@@ -49,26 +48,26 @@ pub struct Found {
     pub artifact: Artifact,
     /// The manifest that the reference named.
     pub source: Descriptor,
-    /// Which level answered.
+    /// The level at which the document was found.
     pub level: Level,
-    /// How many artifacts are attached there.
+    /// The number of artifacts attached at that level.
     pub candidates: usize,
-    /// Why this one was taken.
+    /// Why this artifact was chosen.
     pub reason: Reason,
-    /// Newer artifacts that are listed, and gone.
+    /// Newer artifacts that are listed but no longer exist.
     pub gone: Vec<Digest>,
-    /// What people should know about the dates of the candidates.
+    /// Warnings about the dates of the candidates.
     pub doubts: Vec<String>,
 }
 
-/// How to look.
+/// The options of a search.
 #[derive(Clone, Debug)]
 pub struct FindOptions {
-    /// The platform wanted of an index.
+    /// The wanted platform of an index.
     pub platform: Platform,
-    /// Whether the user named the platform: then an index without it is an error.
+    /// Whether the user named the platform. An index without it is then an error.
     pub platform_named: bool,
-    /// Ask no registry.
+    /// Whether no registry may be asked.
     pub offline: bool,
 }
 
@@ -76,8 +75,8 @@ pub struct FindOptions {
 ///
 /// # Errors
 ///
-/// [`Error::NoArtifact`] where none is attached, [`Error::OtherArtifact`] for an artifact of
-/// another type, or what went wrong.
+/// If nothing is attached ([`Error::NoArtifact`]), the artifact has another type ([`Error::OtherArtifact`]),
+/// or the store fails.
 pub async fn find(store: &Store, cache: &Cache, location: &Location, options: &FindOptions) -> Result<Found> {
     let finder = Finder { store, cache, location, offline: options.offline && location.is_remote() };
     let source = finder.resolve(&location.selector).await?;
@@ -95,7 +94,7 @@ pub async fn find(store: &Store, cache: &Cache, location: &Location, options: &F
     finder.choose(attached, source.descriptor).await
 }
 
-/// How an artifact was chosen of several.
+/// How an artifact was chosen among several.
 struct Chosen {
     candidates: usize,
     reason: Reason,
@@ -116,7 +115,7 @@ struct Finder<'a> {
     offline: bool,
 }
 
-/// The level that answered, the manifest of that level, and what is attached to it: at least one.
+/// The level, its manifest, and the artifacts attached to it (at least one).
 type AttachedTo = (Level, Digest, Vec<Descriptor>);
 
 impl Finder<'_> {
@@ -145,7 +144,7 @@ impl Finder<'_> {
         Ok((Level::Index, digest.clone(), found))
     }
 
-    /// Takes the artifact that counts of those that are attached.
+    /// Returns the artifact that takes precedence among those attached.
     async fn choose(&self, attached: AttachedTo, source: Descriptor) -> Result<Found> {
         let (level, subject, mut open) = attached;
         let doubts = choice::doubts(&open, jiff::Timestamp::now());
@@ -155,7 +154,7 @@ impl Finder<'_> {
             open.retain(|entry| entry.digest != choice.taken.digest);
             let digest = choice.taken.digest;
             let resolved = match self.resolve(&Selector::Digest(digest.clone())).await {
-                // A list may name what was deleted since: an older one that is there counts.
+                // A list may name a deleted artifact. An older one that exists is used instead.
                 Err(Error::NotFound { .. }) if !open.is_empty() => {
                     gone.push(digest);
                     continue;
@@ -166,10 +165,10 @@ impl Finder<'_> {
                 let reference = self.store.display(&Selector::Digest(digest));
                 return Err(artifact::other(
                     &reference,
-                    "another manifest than the listing of referrers says",
+                    "a different manifest than the list of referrers states",
                 ));
             };
-            // What is under a fallback tag may be a list of something else.
+            // The index under a fallback tag may list referrers of another manifest.
             if artifact.subject.as_ref().is_some_and(|of| of.digest != subject) {
                 others += 1;
                 continue;
@@ -180,11 +179,12 @@ impl Finder<'_> {
         Err(self.no_artifact(&subject).await)
     }
 
-    /// The failure of an image that nothing is attached to; whether it could be decides what a user may do.
+    /// Returns the failure for an image without artifacts. It states whether one can be attached, because
+    /// that decides the hint.
     async fn no_artifact(&self, subject: &Digest) -> Error {
         let image = self.location.to_string();
         if self.offline {
-            // What was not there when it was last asked for may be there now.
+            // The registry may have an artifact by now.
             return Error::Offline { what: format!("a compatibility artifact attached to {image}") };
         }
         let kept = match self.store {
@@ -195,13 +195,13 @@ impl Finder<'_> {
             Err(Error::CannotKeep { reason, .. }) => {
                 Some(format!("the registry has no referrers API, and {reason}"))
             }
-            // What could not be found out is said when it matters.
+            // An unknown answer is reported when something is attached.
             Ok(()) | Err(_) => None,
         };
         Error::NoArtifact { image, refusal }
     }
 
-    /// A manifest: by digest from the cache, by tag only when offline.
+    /// Returns a manifest: by digest from the cache, by tag from the cache only offline.
     async fn resolve(&self, selector: &Selector) -> Result<Resolved> {
         if !self.location.is_remote() {
             return self.store.manifest(selector).await;
@@ -219,7 +219,7 @@ impl Finder<'_> {
             return Err(Error::Offline { what: self.store.display(selector) });
         }
         let resolved = self.store.manifest(selector).await?;
-        // What is no manifest must not be found again offline.
+        // An invalid manifest must not be found again offline.
         if let Err(error) = resolved.parse() {
             let reason = match error {
                 FormatError::Malformed { reason, .. } => reason,
@@ -227,7 +227,7 @@ impl Finder<'_> {
             };
             return Err(Error::malformed(
                 self.store.display(selector),
-                format!("it is no manifest: {reason}"),
+                format!("it is not a manifest: {reason}"),
             ));
         }
         self.cache.keep_manifest(&resolved);
@@ -249,7 +249,7 @@ impl Finder<'_> {
         let place = self.location.place.to_string();
         if self.offline {
             return self.cache.referrers(&place, subject).ok_or_else(|| Error::Offline {
-                what: format!("the list of what is attached to {place}@{subject}"),
+                what: format!("the list of artifacts attached to {place}@{subject}"),
             });
         }
         let mut found = self.store.referrers(subject, kind).await?;
@@ -260,7 +260,7 @@ impl Finder<'_> {
         Ok(found)
     }
 
-    /// Gives the entries of a list the annotations of their manifests.
+    /// Adds the annotations of their manifests to the entries of a list.
     async fn date(&self, found: &mut [Descriptor]) -> Result<()> {
         for entry in found.iter_mut().take(choice::ASKED) {
             match self.resolve(&Selector::Digest(entry.digest.clone())).await {
@@ -310,7 +310,7 @@ impl Finder<'_> {
     }
 }
 
-/// The failure of an index that lacks a platform.
+/// Returns the failure for an index that lacks a platform.
 pub(super) fn no_platform(image: &str, index: &Index, platform: &Platform) -> Error {
     let offered = index.platforms();
     let offered = if offered.is_empty() { "none".to_owned() } else { listed(&offered) };

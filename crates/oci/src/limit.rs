@@ -12,7 +12,7 @@ pub const PLAIN: usize = 128 << 10;
 /// The largest content, compressed if necessary, that is embedded in its descriptor. Reading embedded content
 /// costs no request.
 pub(crate) const EMBEDDED: usize = 2 << 20;
-/// The largest reply of a token service.
+/// The largest response of a token service.
 pub(crate) const TOKEN_ANSWER: u64 = 1 << 20;
 /// The number of bytes of an error body that are read. The rest is ignored.
 pub(crate) const ERROR_BODY: u64 = 64 << 10;

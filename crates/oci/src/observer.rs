@@ -23,11 +23,11 @@ pub struct ResponseEvent<'a> {
     pub method: &'a str,
     /// The address, without secrets.
     pub url: &'a str,
-    /// The status, or `None` if no reply arrived.
+    /// The status, or `None` if no response arrived.
     pub status: Option<u16>,
     /// The headers, without secrets.
     pub headers: &'a [(String, String)],
-    /// The time from sending the request to the end of the reply's headers.
+    /// The time from sending the request to the end of the response's headers.
     pub elapsed: Duration,
 }
 

@@ -1,5 +1,5 @@
-//! Pushing and attaching artifacts: what is there already is not sent again, and what was attached
-//! has been seen in a listing.
+//! Pushes and attaches artifacts. Existing content is not sent again, and an attached artifact has been seen
+//! in a list of referrers.
 
 use std::time::Duration;
 
@@ -13,35 +13,35 @@ use crate::format::text::shown;
 use crate::referrers::{self, ListedBy};
 use crate::store::Store;
 
-/// How often a manifest is sent again whose blobs the registry does not see.
+/// The maximum number of attempts to send a manifest if the registry does not see its blobs.
 const ATTEMPTS: u32 = 5;
 
-/// What a push did.
+/// The result of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
     /// The artifact's manifest.
     pub descriptor: Descriptor,
-    /// Whether anything had to be sent.
+    /// Whether anything was sent.
     pub sent: bool,
 }
 
-/// What an attach did.
+/// The result of an attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
     /// The artifact's manifest.
     pub descriptor: Descriptor,
-    /// Whether anything had to be sent.
+    /// Whether anything was sent.
     pub sent: bool,
-    /// How it is found from its subject.
+    /// How the artifact is found from its subject.
     pub listed_by: ListedBy,
 }
 
-/// Pushes an artifact under a tag, or under its digest. What is no compatibility artifact keeps its tag, unless
-/// `replace` says otherwise.
+/// Pushes an artifact under a tag, or under its digest. A tag that names anything but a compatibility
+/// artifact is not moved without `replace`.
 ///
 /// # Errors
 ///
-/// [`Error::TagTaken`] where the tag names something else, or where the store does not take it.
+/// If the tag names something else ([`Error::TagTaken`]), or the store does not accept the artifact.
 pub async fn push(store: &Store, tag: Option<&str>, packed: &Packed, replace: bool) -> Result<Pushed> {
     let descriptor = packed.descriptor.clone();
     let selector = match tag {
@@ -57,7 +57,7 @@ pub async fn push(store: &Store, tag: Option<&str>, packed: &Packed, replace: bo
     Ok(Pushed { descriptor, sent: true })
 }
 
-/// Makes sure that a tag names a compatibility artifact, which another one may take the place of.
+/// Makes sure that a tag names a compatibility artifact, so that another one may replace it.
 async fn expect_artifact(store: &Store, tag: &Selector) -> Result<()> {
     let kind = match store.manifest(tag).await.and_then(|resolved| artifact::recognise(&resolved)) {
         Ok(ArtifactKind::Compatibility(_)) | Err(Error::NotFound { .. }) => return Ok(()),
@@ -71,11 +71,11 @@ async fn expect_artifact(store: &Store, tag: &Selector) -> Result<()> {
     Err(Error::TagTaken { reference: store.display(tag), kind })
 }
 
-/// Pushes an artifact whose manifest names a subject, and makes sure that it is found from there.
+/// Pushes an artifact with a subject, and makes sure that it is listed among the subject's referrers.
 ///
 /// # Errors
 ///
-/// If the store does not take it, or does not list it.
+/// If the store does not accept or list it.
 pub async fn attach(store: &Store, subject: &Descriptor, packed: &Packed) -> Result<Attached> {
     let descriptor = packed.descriptor.clone();
     let selector = Selector::Digest(descriptor.digest.clone());
@@ -106,7 +106,7 @@ async fn listed(store: &Store, subject: &Descriptor, entry: &Descriptor) -> Resu
     Ok(found.iter().any(|known| known.digest == entry.digest).then_some(listed_by))
 }
 
-/// Sends the blobs and the manifest; says what [`Store::put_manifest`] says.
+/// Sends the blobs and the manifest. Returns the result of [`Store::put_manifest`].
 async fn send(store: &Store, name: ManifestName<'_>, packed: &Packed) -> Result<bool> {
     let mut attempt = 0;
     loop {

@@ -1,19 +1,19 @@
 //! Referrers of a manifest in a registry: listing, and the fallback tag.
 //!
-//! Registries without the referrers API keep them in an index under the tag `sha256-HEX`
-//! (distribution-spec, "referrers tag schema"), which every client reads, changes and writes back.
-//! Nothing makes that atomic: `If-Match` is ignored by most of these registries, so two writers at
-//! once lose one entry, and no one is told. What is done about it here:
+//! Registries without the referrers API keep referrers in an index under the tag `sha256-HEX`
+//! (distribution-spec, "referrers tag schema"). Every client reads, changes and writes back this index.
+//! Nothing makes that atomic, because most of these registries ignore `If-Match`. Two concurrent writers lose
+//! one entry without an error. This module prevents the loss as follows:
 //!
-//! - Each writer remembers every entry it has seen and puts back those that vanish (unless their
-//!   manifest was deleted), so any one of the concurrent writers repairs the loss of any other.
-//! - Between reading and writing nothing else happens: the time in which another's write can be
-//!   overwritten is one request and its answer.
-//! - After its entry is there, a writer keeps reading for a while before it believes it. The while
-//!   is a multiple of the slowest request it has seen, and longer once it has seen others at work: a
-//!   writer that read before and writes after has done so by then, and what it overwrote is put back.
-//! - Who loses waits a random time before trying again. All of it is bounded; at the end the entry
-//!   is there, or the command fails.
+//! - Each writer remembers every entry that it has seen. It restores vanished entries unless their manifest
+//!   was deleted. Any one of the concurrent writers thus repairs the loss of any other.
+//! - Nothing else happens between reading and writing, so another write can be lost only within one request
+//!   and its response.
+//! - After its entry is listed, a writer keeps reading for a while before it trusts the result. The time is a
+//!   multiple of its slowest request, and longer if it has seen other writers. A writer that read before and
+//!   writes after has finished by then, and the overwritten entries are restored.
+//! - A writer that loses waits a random time before it tries again. Everything is bounded: in the end the
+//!   entry is listed, or the command fails.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -27,27 +27,27 @@ use crate::format::manifest::{Descriptor, IMAGE_INDEX, Index};
 use crate::format::media_type;
 use crate::remote::{Fallback, Repository};
 
-/// How long a writer tries.
+/// The maximum time that a writer tries.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// How long it tries before it says so.
+/// The time after which a note is printed.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How often it writes: where nothing lasts, no other writer is the cause.
+/// The maximum number of writes. If nothing lasts, no other writer is the cause.
 const WRITES: u32 = 60;
-/// How often the same index may be refused as a conflict (409, 412): no other writer changed it meanwhile, so that none
-/// is the reason.
+/// The maximum number of refusals of the same index as a conflict (409, 412). The index did not change in
+/// between, so no other writer is the cause.
 const CONFLICTS: u32 = 4;
-/// The least time an entry must have been there, alone and among other writers.
+/// The minimum time for which an entry must have been listed, alone and among other writers.
 const QUIET: (Duration, Duration) = (Duration::from_millis(600), Duration::from_millis(1800));
-/// The most.
+/// The maximum of that time.
 const LONGEST: Duration = Duration::from_secs(15);
-/// How many times in a row it must have been seen.
+/// The number of consecutive reads that must show it.
 const READS: u32 = 4;
 
-/// Lists the referrers of `subject`: by the API, else by the fallback tag.
+/// Lists the referrers of `subject` with the API, or else with the fallback tag.
 ///
 /// # Errors
 ///
-/// If the registry refuses, or does not answer.
+/// If the registry refuses or does not respond.
 pub async fn list(
     repository: &Repository,
     subject: &Digest,
@@ -60,8 +60,9 @@ pub async fn list(
     if found.iter().any(|entry| entry.artifact_type.as_deref() == Some(wanted)) {
         return Ok(found);
     }
-    // What was attached while the API was out of reach, or before the registry had it, lies under the tag. Of that only
-    // what is still there counts: a deletion through the API leaves the tag as it is.
+    // Artifacts that were attached while the API was unavailable, or before the registry had it, are listed
+    // under the tag. Only those that still exist count, because a deletion through the API does not change
+    // the tag.
     for entry in under_fallback_tag(repository, subject).await.unwrap_or_default() {
         let is_known = found.iter().any(|known| known.digest == entry.digest);
         let selector = Selector::Digest(entry.digest.clone());
@@ -79,12 +80,12 @@ async fn under_fallback_tag(repository: &Repository, subject: &Digest) -> Result
     })
 }
 
-/// Makes sure that a repository can keep referrers, before anything is sent: by the API, or under a tag that is not
-/// taken by something else (GitLab answers to the fallback tag with the subject itself).
+/// Makes sure, before anything is sent, that a repository can keep referrers: with the API, or under a
+/// fallback tag that is free. (GitLab returns the subject itself under the fallback tag.)
 ///
 /// # Errors
 ///
-/// [`Error::CannotKeep`], or why it could not be found out.
+/// If it cannot ([`Error::CannotKeep`]), or the registry fails.
 pub(crate) async fn expect_kept(repository: &Repository, subject: &Digest) -> Result<()> {
     let kind = Some(media_type::ARTIFACT_TYPE);
     if repository.referrers_api(subject, kind).await?.is_some() {
@@ -100,7 +101,7 @@ fn cannot_keep(repository: &Repository, subject: &Digest, reason: String) -> Err
     Error::CannotKeep { subject: repository.display(subject.as_str()), reason }
 }
 
-/// How an entry came to be listed.
+/// How an entry is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListedBy {
     /// The registry's referrers API, or the layout's own index.
@@ -109,16 +110,16 @@ pub enum ListedBy {
     FallbackTag,
 }
 
-/// A manifest that was pushed and is to be listed among the referrers of its subject.
+/// A pushed manifest that must be listed among the referrers of its subject.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewReferrer<'a> {
-    /// The manifest whose referrers it is to be among.
+    /// The subject.
     pub subject: &'a Descriptor,
-    /// How it is to be listed.
+    /// The entry to list.
     pub entry: &'a Descriptor,
-    /// Its bytes.
+    /// The bytes of the manifest.
     pub bytes: &'a Bytes,
-    /// Whether the registry said, when it took the manifest, that it lists it itself.
+    /// Whether the registry announced, on the push, that it lists the manifest itself.
     pub announced: bool,
 }
 
@@ -126,7 +127,7 @@ pub(crate) struct NewReferrer<'a> {
 ///
 /// # Errors
 ///
-/// [`Error::NotListed`] where it is not seen in the end.
+/// If it is not listed in the end ([`Error::NotListed`]).
 pub(crate) async fn ensure_listed(repository: &Repository, pushed: NewReferrer<'_>) -> Result<ListedBy> {
     let (subject, entry) = (pushed.subject, pushed.entry);
     let api = if pushed.announced {
@@ -138,19 +139,18 @@ pub(crate) async fn ensure_listed(repository: &Repository, pushed: NewReferrer<'
         return Ok(ListedBy::Registry);
     }
     FallbackTag::new(repository, &subject.digest).add(entry.clone()).await?;
-    // A registry with the API is asked by others through the API: only what it lists counts.
+    // Other clients use the API of such a registry, so only its list counts.
     if api.is_some() && seen_by_api(repository, subject, entry, 4).await? != Some(true) {
         return Err(not_listed(repository, &subject.digest, entry, "its referrers API does not list it"));
     }
     Ok(ListedBy::FallbackTag)
 }
 
-/// Whether the API lists an entry and goes on doing so. A registry that announces it and yet lets
-/// concurrent pushes overwrite each other's entries is given the manifest again, and then watched
-/// for longer.
+/// Returns whether the API lists an entry permanently. Some registries announce this, but lose entries of
+/// concurrent pushes. They receive the manifest again and are then watched for longer.
 async fn kept_by_api(repository: &Repository, pushed: NewReferrer<'_>) -> Result<Option<bool>> {
     const TRIES: u32 = 12;
-    /// After so many it is said.
+    /// The number of attempts before a note is printed.
     const LONG: u32 = 3;
     let mut wanted = 2;
     for time in 0..TRIES {
@@ -161,8 +161,9 @@ async fn kept_by_api(repository: &Repository, pushed: NewReferrer<'_>) -> Result
         wanted = READS + 2;
         if time == LONG {
             let subject = repository.display(pushed.subject.digest.as_str());
-            let note =
-                format!("waiting until the registry lists what is attached to {subject}: it loses entries");
+            let note = format!(
+                "waiting until the registry lists the artifact attached to {subject}: it loses entries"
+            );
             repository.client().observer().note(&note);
         }
         let most = 100_u64 << time.min(4);
@@ -172,7 +173,7 @@ async fn kept_by_api(repository: &Repository, pushed: NewReferrer<'_>) -> Result
     Ok(Some(false))
 }
 
-/// Whether the API lists an entry `times` times in a row; none where there is no API.
+/// Returns whether the API lists an entry `times` times in a row, or `None` without the API.
 async fn stays_listed(repository: &Repository, pushed: NewReferrer<'_>, times: u32) -> Result<Option<bool>> {
     for time in 0..times {
         if time > 0 {
@@ -186,7 +187,7 @@ async fn stays_listed(repository: &Repository, pushed: NewReferrer<'_>, times: u
     Ok(Some(true))
 }
 
-/// Whether the API lists an entry, asking again a few times; none where there is no API.
+/// Returns whether the API lists an entry within a few requests, or `None` without the API.
 async fn seen_by_api(
     repository: &Repository,
     subject: &Descriptor,
@@ -214,20 +215,20 @@ fn not_listed(repository: &Repository, subject: &Digest, entry: &Descriptor, rea
     }
 }
 
-/// A change of the index under a fallback tag, seen through until it lasts.
+/// A change of the index under a fallback tag, repeated until it lasts.
 struct FallbackTag<'a> {
     repository: &'a Repository,
     subject: &'a Digest,
     start: Instant,
     slowest: Duration,
-    /// Whether others were seen writing meanwhile.
+    /// Whether other writers were seen in the meantime.
     contended: bool,
     writes: u32,
-    /// Whether it was said that this takes long.
+    /// Whether the note about the long wait was printed.
     told: bool,
-    /// What was refused as a conflict last, and how often.
+    /// The index that was last refused as a conflict, and the number of refusals.
     refused: Option<(Digest, u32)>,
-    /// Entries of others whose manifest was looked for and found.
+    /// Entries of others whose manifests were found.
     confirmed: HashSet<Digest>,
 }
 
@@ -282,7 +283,7 @@ impl<'a> FallbackTag<'a> {
         Err(not_listed(self.repository, self.subject, &entry, "other writers kept overwriting it"))
     }
 
-    /// Removes an entry; says whether it was there.
+    /// Removes an entry. Returns whether it was listed.
     async fn remove(&mut self, digest: &Digest) -> Result<bool> {
         let mut quiet: Option<(Instant, u32)> = None;
         while self.may_go_on() {
@@ -309,9 +310,9 @@ impl<'a> FallbackTag<'a> {
         Err(not_listed(self.repository, self.subject, &entry, "other writers kept putting it back"))
     }
 
-    /// Reads the index. Registries that write a tag's link in place show, for an instant, no tag at
-    /// all, and whoever believed that would begin a new index without anyone's entries: that there is
-    /// none is believed only when it has been seen three times.
+    /// Reads the index. Registries that write a tag's link in place show no tag for an instant. A client that
+    /// believed this would start a new index without the other entries. Therefore the tag counts as absent
+    /// only after three reads.
     async fn read(&mut self) -> Result<Index> {
         for time in 0..3 {
             if time > 0 {
@@ -341,13 +342,13 @@ impl<'a> FallbackTag<'a> {
         self.writes += 1;
         match outcome {
             Ok(_) => Ok(()),
-            // Someone else was faster: the next read tells what is there.
+            // Another writer was faster. The next read shows its index.
             Err(error) if self.is_conflict(&error, &descriptor.digest) => {
                 self.contended = true;
                 self.back_off().await;
                 Ok(())
             }
-            // A rate limit has been waited for as long as it may be.
+            // A rate limit has already been waited for as long as allowed.
             Err(error) if error.is_transient() && !matches!(error, Error::Status { status: 429, .. }) => {
                 self.back_off().await;
                 Ok(())
@@ -356,8 +357,9 @@ impl<'a> FallbackTag<'a> {
         }
     }
 
-    /// Whether a refusal means that another writer was faster. It does not if the registry forbids to change the tag,
-    /// nor if nothing of the index has changed in several tries: then the registry's own words count.
+    /// Returns whether a refusal means that another writer was faster. It does not if the registry forbids
+    /// changes to the tag, or if the index did not change in several attempts. The message of the registry
+    /// then counts.
     fn is_conflict(&mut self, error: &Error, written: &Digest) -> bool {
         let Error::Status { status: 409 | 412, detail, .. } = error else { return false };
         if detail.to_ascii_lowercase().contains("immutable") {
@@ -369,8 +371,8 @@ impl<'a> FallbackTag<'a> {
         before + 1 < CONFLICTS
     }
 
-    /// Forgets entries of others that vanished because their manifests were deleted; says whether
-    /// any had to be looked for, in which time the index may have changed.
+    /// Forgets entries of others that vanished because their manifests were deleted. Returns whether any had
+    /// to be looked up, because the index may have changed in that time.
     async fn forget_deleted(
         &mut self,
         own: &Digest,
@@ -398,8 +400,8 @@ impl<'a> FallbackTag<'a> {
             self.told = true;
             let tag = self.repository.display(&self.subject.fallback_tag());
             let reason =
-                if self.contended { "others are writing to it, too" } else { "the registry is slow" };
-            let note = format!("waiting until the list under {tag} stays as it is: {reason}");
+                if self.contended { "others are also writing to it" } else { "the registry is slow" };
+            let note = format!("waiting until the list under {tag} no longer changes: {reason}");
             self.repository.client().observer().note(&note);
         }
         self.start.elapsed() < DEADLINE && self.writes < WRITES
@@ -416,27 +418,27 @@ impl<'a> FallbackTag<'a> {
         (self.slowest * factor).clamp(least, LONGEST)
     }
 
-    /// Waits a part of the window, not always the same.
+    /// Waits for a random part of the window.
     async fn doze(&self) {
         let most = u64::try_from(self.window().as_millis()).unwrap_or(u64::MAX) / 3;
         tokio::time::sleep(Duration::from_millis(fastrand::u64(most / 2..=most))).await;
     }
 
-    /// Waits a random time, longer on a slow registry.
+    /// Waits a random time, which is longer for a slow registry.
     async fn back_off(&self) {
         let most = u64::try_from(self.slowest.as_millis()).unwrap_or(u64::MAX).clamp(20, 500) * 4;
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=most))).await;
     }
 }
 
-/// The entries of `wanted` that an index lacks.
+/// Returns the entries of `wanted` that an index lacks.
 fn missing(wanted: &[Descriptor], index: &Index) -> Vec<Descriptor> {
     let has = |digest: &Digest| index.manifests.iter().any(|entry| entry.digest == *digest);
     wanted.iter().filter(|entry| !has(&entry.digest)).cloned().collect()
 }
 
-/// Takes a deleted referrer out of the index under the fallback tag, where the registry keeps one;
-/// says whether it was there.
+/// Removes a deleted referrer from the index under the fallback tag, if the registry keeps one. Returns
+/// whether it was listed.
 ///
 /// # Errors
 ///
@@ -447,7 +449,7 @@ pub(crate) async fn remove_from_fallback(
     entry: &Digest,
 ) -> Result<bool> {
     match FallbackTag::new(repository, subject).remove(entry).await {
-        // What lies there is no list: nothing was in it.
+        // The tag is not a list of referrers, so it does not contain the entry.
         Err(Error::CannotKeep { .. }) => Ok(false),
         outcome => outcome,
     }

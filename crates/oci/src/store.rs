@@ -1,4 +1,4 @@
-//! One interface to both kinds of place: a repository of a registry and an image layout.
+//! One interface for a repository of a registry and an image layout.
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -21,7 +21,7 @@ pub enum Store {
 }
 
 impl Store {
-    /// The store at a place, to be used in the given way.
+    /// Creates the store at a place for the given access.
     pub fn new(client: &Client, place: &Place, access: Access) -> Self {
         match place {
             Place::Repository { host, name } => {
@@ -31,7 +31,8 @@ impl Store {
         }
     }
 
-    /// The same store, which may take blobs over from `source` without a transfer, if both are of one registry.
+    /// Returns the same store. It may mount blobs from `source` without a transfer, if both are in one
+    /// registry.
     #[must_use]
     pub fn mounting_from(self, source: &Self) -> Self {
         match (self, source) {
@@ -42,11 +43,11 @@ impl Store {
         }
     }
 
-    /// Fetches a manifest; verified where it is named by a digest.
+    /// Fetches a manifest, which is verified if it is selected by digest.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::NotFound`], or what went wrong.
+    /// If the manifest does not exist ([`crate::Error::NotFound`]) or the store fails.
     pub async fn manifest(&self, selector: &Selector) -> Result<Resolved> {
         let resolved = match self {
             Self::Remote(repository) => repository.manifest(selector).await,
@@ -55,11 +56,11 @@ impl Store {
         resolved.map_err(|error| error.of_content_in(&self.place()))
     }
 
-    /// The digest of a manifest, where the store has it and says so.
+    /// Returns the digest of a manifest, if the store has it and states it.
     ///
     /// # Errors
     ///
-    /// If the store cannot be asked.
+    /// If the store fails.
     pub(crate) async fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
         match self {
             Self::Remote(repository) => repository.manifest_digest(selector).await,
@@ -67,11 +68,11 @@ impl Store {
         }
     }
 
-    /// Fetches a blob into memory, verified: from its descriptor where it is embedded there.
+    /// Fetches a blob into memory and verifies it. An embedded blob is read from its descriptor.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::TooLarge`] beyond `limit`, or what went wrong.
+    /// If the blob exceeds `limit` ([`crate::Error::TooLarge`]) or the store fails.
     pub async fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
         let embedded =
             descriptor.embedded().map_err(|fault| Error::from(fault).of_content_in(&self.place()))?;
@@ -85,7 +86,7 @@ impl Store {
         bytes.map_err(|error| error.of_content_in(&self.place()))
     }
 
-    /// Opens a blob as a stream that verifies what passes.
+    /// Opens a blob as a stream that verifies the content.
     ///
     /// # Errors
     ///
@@ -99,7 +100,7 @@ impl Store {
         Ok(Box::pin(reader?.map_err(move |error| error.of_content_in(&place))))
     }
 
-    /// Pushes a blob unless it is there; says how it came there.
+    /// Pushes a blob unless it exists. Returns how it arrived.
     ///
     /// # Errors
     ///
@@ -114,11 +115,11 @@ impl Store {
         }
     }
 
-    /// Puts a manifest; says whether the store keeps the subject's referrers itself.
+    /// Writes a manifest. Returns whether the store itself lists it among the subject's referrers.
     ///
     /// # Errors
     ///
-    /// If the store does not take it.
+    /// If the store does not accept it.
     pub async fn put_manifest(
         &self,
         name: ManifestName<'_>,
@@ -136,7 +137,7 @@ impl Store {
         }
     }
 
-    /// The manifests that refer to `subject`, of one artifact type where one is given.
+    /// Lists the manifests that refer to `subject`, optionally of one artifact type.
     ///
     /// # Errors
     ///
@@ -152,7 +153,7 @@ impl Store {
         Ok(found)
     }
 
-    /// All tags.
+    /// Returns all tags.
     ///
     /// # Errors
     ///
@@ -164,7 +165,7 @@ impl Store {
         }
     }
 
-    /// How the store is named to people.
+    /// Returns the name of the store for display.
     fn place(&self) -> String {
         match self {
             Self::Remote(repository) => repository.place(),
@@ -172,7 +173,7 @@ impl Store {
         }
     }
 
-    /// How a manifest of this store is named to people.
+    /// Returns the name of a manifest in this store for display.
     pub fn display(&self, selector: &Selector) -> String {
         match self {
             Self::Remote(repository) => repository.display(&match selector {

@@ -1,4 +1,4 @@
-//! Files with credentials: containers-auth.json(5) and docker's `config.json` are one format.
+//! Files with credentials: containers-auth.json(5) and docker's `config.json` have the same format.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,7 +12,7 @@ use super::secret::{Credential, FoundCredential};
 use crate::error::{Error, Result};
 use crate::limit;
 
-/// One file's content.
+/// The content of one file.
 #[derive(Debug, Clone)]
 pub(crate) struct AuthFile {
     path: PathBuf,
@@ -48,7 +48,7 @@ impl AuthFile {
     ///
     /// # Errors
     ///
-    /// [`Error::Settings`] where it cannot be read or is no such file.
+    /// If it cannot be read or is not such a file ([`Error::Settings`]).
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let fault = |reason: String| Error::Settings { path: path.to_owned(), reason };
         let mut bytes = Vec::new();
@@ -58,14 +58,14 @@ impl AuthFile {
         Self::parse(path, &bytes)
     }
 
-    /// Parses a file's bytes.
+    /// Parses the bytes of a file.
     ///
     /// # Errors
     ///
-    /// [`Error::Settings`] naming `path`.
+    /// If they are invalid ([`Error::Settings`] with `path`).
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let blank = bytes.iter().all(u8::is_ascii_whitespace);
-        // A syntax error's message has a position but nothing of the content.
+        // The message of a syntax error contains a position but no content.
         let content = if blank {
             AuthContent::default()
         } else {
@@ -77,7 +77,7 @@ impl AuthFile {
         Ok(Self { path: path.to_owned(), content })
     }
 
-    /// The credential for a repository, where there is one.
+    /// Returns the credential for a repository, if the file has one.
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ fn decode(auth: &str) -> Option<(String, String)> {
     Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
 }
 
-/// The keys to look for, the most specific first.
+/// Returns the keys to look up, the most specific first.
 fn keys(host: &str, repository: &str) -> Vec<String> {
     let mut keys = Vec::new();
     for host in aliases(host) {
@@ -156,7 +156,7 @@ fn keys(host: &str, repository: &str) -> Vec<String> {
     keys
 }
 
-/// The names under which a host's credentials are kept.
+/// Returns the names under which the credentials of a host are stored.
 fn aliases(host: &str) -> Vec<&str> {
     match host {
         "docker.io" => vec!["docker.io", "index.docker.io", "registry-1.docker.io"],
@@ -170,7 +170,7 @@ fn lookup<'a>(helpers: &'a BTreeMap<String, String>, host: &str) -> Option<&'a s
     Some(helper.as_str()).filter(|helper| !helper.is_empty())
 }
 
-/// A key without what old versions of docker put around the host: `https://HOST/v1/`.
+/// Returns a key without the parts that old versions of docker added to the host: `https://HOST/v1/`.
 fn normal_key(key: &str) -> String {
     let bare = key.trim().trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
     match bare.split_once('/') {

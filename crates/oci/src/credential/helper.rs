@@ -1,6 +1,6 @@
-//! Credential helpers: `docker-credential-NAME get` reads the server's name from standard input and
-//! answers `{"ServerURL", "Username", "Secret"}` (docker-credential-helpers). Bounded in time and
-//! output; what a helper says on standard error is not shown, it may hold secrets.
+//! Credential helpers: `docker-credential-NAME get` reads the name of the server from standard input and
+//! prints `{"ServerURL", "Username", "Secret"}` (docker-credential-helpers). Time and output are bounded. The
+//! standard error of a helper is not shown, because it may contain secrets.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -12,9 +12,9 @@ use serde::Deserialize;
 use super::secret::Credential;
 use crate::error::{Error, Result};
 
-/// How long a helper may take.
+/// The maximum run time of a helper.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// How much it may say.
+/// The maximum output of a helper.
 const OUTPUT: u64 = 64 << 10;
 
 #[derive(Deserialize)]
@@ -26,12 +26,12 @@ struct HelperAnswer {
     secret: String,
 }
 
-/// Asks a helper for a host's credential; none where it has none.
+/// Asks a helper for the credential of a host. Returns `None` if it has none.
 pub(super) fn ask(name: &str, host: &str) -> Result<Option<Credential>> {
     let program = format!("docker-credential-{name}");
     let fault = |reason: String| Error::Helper { helper: program.clone(), reason };
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
-        return Err(fault("its name is not a program's".into()));
+        return Err(fault("its name is not a valid program name".into()));
     }
     let server = if host == "docker.io" { "https://index.docker.io/v1/" } else { host };
     let mut child = Command::new(&program)
@@ -41,7 +41,7 @@ pub(super) fn ask(name: &str, host: &str) -> Result<Option<Credential>> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| fault(format!("could not be started: {error}")))?;
-    // A helper that does not read its input is its own fault; its answer tells.
+    // A helper need not read its input. Its output decides.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(server.as_bytes()));
     let (output, success) = wait(&mut child).map_err(fault)?;
     if !success {
@@ -53,7 +53,7 @@ pub(super) fn ask(name: &str, host: &str) -> Result<Option<Credential>> {
         };
     }
     let answer: HelperAnswer =
-        serde_json::from_slice(&output).map_err(|_| fault("its answer is not the expected JSON".into()))?;
+        serde_json::from_slice(&output).map_err(|_| fault("its output is not the expected JSON".into()))?;
     Ok(match (answer.username.as_str(), answer.secret) {
         (_, secret) if secret.is_empty() => None,
         ("<token>", secret) => Some(Credential::Identity(secret)),
@@ -61,13 +61,14 @@ pub(super) fn ask(name: &str, host: &str) -> Result<Option<Credential>> {
     })
 }
 
-/// What a helper that failed says for itself: helpers print the reason on standard output
-/// (docker-credential-helpers, `credentials/error.go`). Only its first line, without control characters.
+/// Returns the reason that a failed helper states: helpers print it to standard output
+/// (docker-credential-helpers, `credentials/error.go`). Only the first line is used, without control
+/// characters.
 fn failure_words(output: &str) -> String {
     const MOST: usize = 200;
     let line = output.lines().map(str::trim).find(|line| !line.is_empty());
     match line {
-        // An answer that holds a secret is no reason.
+        // Output with a secret is not a reason.
         Some(line) if !line.contains(['{', '}']) => {
             let words: String = line.chars().filter(|c| !c.is_control()).take(MOST).collect();
             format!("failed: {words}")
@@ -87,10 +88,10 @@ fn wait(child: &mut Child) -> std::result::Result<(Vec<u8>, bool), String> {
     });
     let start = Instant::now();
     let outcome = match receiver.recv_timeout(DEADLINE) {
-        Ok(Ok(output)) if output.len() as u64 > OUTPUT => Err("said too much".to_owned()),
+        Ok(Ok(output)) if output.len() as u64 > OUTPUT => Err("printed more than 64 KiB".to_owned()),
         Ok(Ok(output)) => Ok(output),
-        Ok(Err(error)) => Err(format!("its answer could not be read: {error}")),
-        Err(_) => Err(format!("gave no answer within {} s", DEADLINE.as_secs())),
+        Ok(Err(error)) => Err(format!("its output could not be read: {error}")),
+        Err(_) => Err(format!("printed nothing within {} s", DEADLINE.as_secs())),
     };
     let outcome = outcome.and_then(|output| Ok((output, exit(child, start)?)));
     if outcome.is_err() {
@@ -104,7 +105,7 @@ fn exit(child: &mut Child, start: Instant) -> std::result::Result<bool, String> 
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status.success()),
-            Ok(None) if start.elapsed() > DEADLINE => return Err("did not end".into()),
+            Ok(None) if start.elapsed() > DEADLINE => return Err("did not exit".into()),
             Ok(None) => std::thread::sleep(Duration::from_millis(5)),
             Err(error) => return Err(error.to_string()),
         }
@@ -119,6 +120,6 @@ mod tests {
     fn a_helper_that_is_not_there_is_named() {
         let shown = |name: &str| ask(name, "h").unwrap_err().to_string();
         insta::assert_snapshot!(shown("compat-none"), @"credential helper docker-credential-compat-none: could not be started: No such file or directory (os error 2)");
-        insta::assert_snapshot!(shown("../x"), @"credential helper docker-credential-../x: its name is not a program's");
+        insta::assert_snapshot!(shown("../x"), @"credential helper docker-credential-../x: its name is not a valid program name");
     }
 }

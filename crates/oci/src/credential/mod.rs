@@ -1,13 +1,17 @@
-//! Credentials, from wherever people keep them.
+//! The sources of credentials.
 //!
-//! In this order, the first that has something for the host wins: those given explicitly; the file
-//! named with `--authfile` or `REGISTRY_AUTH_FILE` (then no other file is looked at); podman's
-//! `auth.json` in the run-time directory, then in the configuration directory; docker's
-//! `config.json`. Of each file: the helper named for the host (`credHelpers`), the entries of `auths`
-//! from the longest repository prefix to the host alone, the helper for all hosts (`credsStore`).
+//! The first source with credentials for the host wins, in this order:
 //!
-//! Nothing is read before a registry has asked for credentials. Formats: containers-auth.json(5) and
-//! docker's `config.json`.
+//! 1. Credentials given explicitly.
+//! 2. The file named with `--authfile` or `REGISTRY_AUTH_FILE`. No other file is then read.
+//! 3. podman's `auth.json` in the run-time directory, then in the configuration directory.
+//! 4. docker's `config.json`.
+//!
+//! Within a file, the helper for the host (`credHelpers`) comes first. Next are the entries of `auths`, from
+//! the longest repository prefix to the host only, then the helper for all hosts (`credsStore`).
+//!
+//! Nothing is read before a registry has required credentials. Formats: containers-auth.json(5) and docker's
+//! `config.json`.
 
 mod file;
 mod helper;
@@ -20,19 +24,19 @@ use file::AuthFile;
 pub use secret::Credential;
 pub(crate) use secret::FoundCredential;
 
-/// Where credentials are looked for.
+/// The sources of credentials.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// Given explicitly, for this host only.
+    /// Credentials for this host only, given explicitly.
     pub explicit: Option<(String, Credential)>,
-    /// The only file to look at; it must exist.
+    /// The only file to read. It must exist.
     pub file: Option<PathBuf>,
-    /// The files to look at where they exist.
+    /// The files to read if they exist.
     pub files: Vec<PathBuf>,
 }
 
 impl Sources {
-    /// The files that podman and docker use, as the environment places them.
+    /// Returns the files of podman and docker, as the environment defines them.
     pub fn of_environment() -> Self {
         let variable =
             |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -59,11 +63,11 @@ impl Sources {
         }
     }
 
-    /// The credential for a repository, where there is one.
+    /// Returns the credential for a repository, if any.
     ///
     /// # Errors
     ///
-    /// If a file cannot be read or understood, or a helper fails.
+    /// If a file cannot be read or parsed, or a helper fails.
     pub(crate) fn find(&self, host: &str, repository: &str) -> Result<Option<FoundCredential>> {
         if let Some((explicit_host, credential)) = &self.explicit
             && explicit_host == host

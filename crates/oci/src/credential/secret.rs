@@ -1,8 +1,8 @@
-//! A credential as a value, which never shows its secret.
+//! A credential, which never shows its secret.
 
 use std::fmt;
 
-/// What proves who one is.
+/// A credential of a user.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// A user's name and password.
@@ -14,7 +14,7 @@ pub enum Credential {
     },
     /// A refresh token, exchanged for access tokens (`identitytoken`).
     Identity(String),
-    /// An access token, sent as it is (`registrytoken`).
+    /// An access token, sent unchanged (`registrytoken`).
     Bearer(String),
 }
 
@@ -29,11 +29,11 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// A credential with the place it came from, for messages.
+/// A credential with its origin, for messages.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundCredential {
     /// The credential.
     pub credential: Credential,
-    /// Where it came from.
+    /// The origin.
     pub origin: String,
 }

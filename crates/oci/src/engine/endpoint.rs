@@ -1,8 +1,9 @@
-//! Where a container engine listens.
+//! The address of a container engine.
 //!
-//! docker: `DOCKER_HOST`, then the context (`DOCKER_CONTEXT`, else `currentContext` of docker's `config.json`; its address
-//! is in `contexts/meta/SHA256-OF-NAME/meta.json`), then the usual sockets, the one of a rootless engine last. podman:
-//! `CONTAINER_HOST`, then the sockets of its service (podman-system-service(1)), the user's own first.
+//! docker: `DOCKER_HOST`, then the context, then the usual sockets, with that of a rootless engine last. The
+//! context is `DOCKER_CONTEXT`, or else `currentContext` in docker's `config.json`. Its address is in
+//! `contexts/meta/SHA256-OF-NAME/meta.json`. podman: `CONTAINER_HOST`, then the sockets of its service
+//! (podman-system-service(1)), the user's first.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -18,7 +19,7 @@ use crate::format::digest::Digest;
 use crate::limit;
 use crate::remote::TlsOptions;
 
-/// An engine's address.
+/// The address of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Address {
     /// A socket of this machine.
@@ -36,7 +37,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// An address, with certificates if TLS is spoken there.
+/// An address, with certificates if the engine uses TLS.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub address: Address,
@@ -46,11 +47,11 @@ pub(super) struct Endpoint {
 /// The variables of the environment.
 pub(super) type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// The engine that answers.
+/// Returns the engine that responds.
 ///
 /// # Errors
 ///
-/// [`Error::Engine`] with the way out.
+/// If none responds ([`Error::Engine`] with a hint).
 pub(super) fn find(kind: EngineKind, image: &str, variables: Variables<'_>) -> Result<Endpoint> {
     if let Some(named) = named(kind, image, variables)? {
         if let Address::Socket(path) = &named.address {
@@ -62,7 +63,7 @@ pub(super) fn find(kind: EngineKind, image: &str, variables: Variables<'_>) -> R
     for path in usual(kind, variables) {
         match connect(&path) {
             Ok(()) => return Ok(Endpoint { address: Address::Socket(path), tls: None }),
-            // What is there and refuses says more than what is not there.
+            // A socket that refuses is a better reason than one that does not exist.
             Err(error)
                 if worst.as_ref().is_none_or(|(_, worst)| {
                     worst.kind() == ErrorKind::NotFound && error.kind() != ErrorKind::NotFound
@@ -85,7 +86,7 @@ fn text(variables: Variables<'_>, name: &str) -> Option<String> {
     variables(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty())
 }
 
-/// The sockets where an engine listens if nobody says otherwise.
+/// Returns the usual sockets of an engine.
 fn usual(kind: EngineKind, variables: Variables<'_>) -> Vec<PathBuf> {
     let own = text(variables, "XDG_RUNTIME_DIR").map(PathBuf::from);
     match kind {
@@ -100,7 +101,7 @@ fn usual(kind: EngineKind, variables: Variables<'_>) -> Vec<PathBuf> {
     }
 }
 
-/// The engine that the environment or docker's context names.
+/// Returns the engine that the environment or docker's context names.
 fn named(kind: EngineKind, image: &str, variables: Variables<'_>) -> Result<Option<Endpoint>> {
     let variable = if kind == EngineKind::Docker { "DOCKER_HOST" } else { "CONTAINER_HOST" };
     if let Some(host) = text(variables, variable) {
@@ -125,7 +126,7 @@ fn named(kind: EngineKind, image: &str, variables: Variables<'_>) -> Result<Opti
     }
 }
 
-/// A file of docker's settings.
+/// Reads a settings file of docker.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
@@ -144,7 +145,7 @@ struct DockerConfig {
     current_context: Option<String>,
 }
 
-/// docker's `meta.json` of a context, as far as it matters here.
+/// The used part of docker's `meta.json` of a context.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct DockerContext {
@@ -167,11 +168,13 @@ struct ContextEndpoint {
 fn of_context(image: &str, directory: &Path, context: &str) -> Result<Endpoint> {
     let digest = Digest::of(context.as_bytes());
     let file = directory.join("contexts/meta").join(digest.hex()).join("meta.json");
-    let unusable = |reason: String| Error::Engine {
+    let unusable = |reason: String| {
+        Error::Engine {
         message: format!("docker's context {context:?} cannot be used: {reason}"),
         hint:
-            "`docker context ls` lists them; DOCKER_HOST=unix:///var/run/docker.sock names an engine directly"
+            "list the contexts with `docker context ls`, or name an engine with DOCKER_HOST=unix:///var/run/docker.sock"
                 .to_owned(),
+    }
     };
     let bytes = read(&file).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
     let parsed: DockerContext =
@@ -182,13 +185,13 @@ fn of_context(image: &str, directory: &Path, context: &str) -> Result<Endpoint> 
     parse(EngineKind::Docker, image, &host, &format!("docker's context {context:?}"), tls)
 }
 
-/// The files that docker keeps certificates in.
+/// Returns docker's certificate files.
 fn certificates(directory: &Path, insecure: bool) -> TlsOptions {
     let file = |name: &str| Some(directory.join(name)).filter(|file| file.is_file());
     TlsOptions { ca_file: file("ca.pem"), cert_file: file("cert.pem"), key_file: file("key.pem"), insecure }
 }
 
-/// An address as docker and podman write it; `origin` is who says so.
+/// Parses an address in the syntax of docker and podman. `origin` is the place that defines it.
 fn parse(
     kind: EngineKind,
     image: &str,
@@ -198,11 +201,11 @@ fn parse(
 ) -> Result<Endpoint> {
     let unusable = |reason: &str| Error::Engine {
         message: format!("{origin} is {host:?}, {reason}"),
-        hint: format!("take the archive: {}", kind.archive(image)),
+        hint: format!("use an archive instead: {}", kind.archive(image)),
     };
     let (scheme, rest) = host.split_once("://").unwrap_or(("tcp", host));
     if rest.is_empty() {
-        return Err(unusable("which names no engine"));
+        return Err(unusable("which does not name an engine"));
     }
     let server = || rest.trim_end_matches('/').to_owned();
     let (address, tls) = match scheme {
@@ -210,13 +213,13 @@ fn parse(
         "tcp" => (Address::Server(server()), tls),
         "http" => (Address::Server(server()), None),
         "https" => (Address::Server(server()), Some(tls.unwrap_or_default())),
-        "ssh" => return Err(unusable("and an engine is not reached through ssh")),
+        "ssh" => return Err(unusable("but ssh is not supported")),
         _ => return Err(unusable("which is neither unix:// nor tcp://")),
     };
     Ok(Endpoint { address, tls })
 }
 
-/// No engine answers at a socket.
+/// Returns the failure if no engine responds at a socket.
 fn no_engine(
     kind: EngineKind,
     image: &str,
@@ -228,39 +231,44 @@ fn no_engine(
     let archive = kind.archive(image);
     let (what, hint) = match (error.kind(), kind) {
         (ErrorKind::PermissionDenied, EngineKind::Docker) => (
-            format!("this user may not use {place}"),
-            format!("run it as root or as a member of the group docker, or take the archive: {archive}"),
+            format!("this user may not access {place}"),
+            format!(
+                "run the command as root or as a member of the group docker, or use an archive: {archive}"
+            ),
         ),
         (ErrorKind::PermissionDenied, EngineKind::Podman) => (
-            format!("this user may not use {place}"),
-            format!("root's images need root; the archive of one's own: {archive}"),
+            format!("this user may not access {place}"),
+            format!("run the command as root for images of root, or use an archive: {archive}"),
         ),
         (ErrorKind::NotFound, EngineKind::Podman) => (
-            format!("its service does not run ({place} does not exist)"),
+            format!("its service is not running ({place} does not exist)"),
             format!(
-                "take the archive: {archive}; or start the service: `systemctl --user start podman.socket`"
+                "use an archive: {archive}, or start the service: `systemctl --user start podman.socket`"
             ),
         ),
         (ErrorKind::NotFound, EngineKind::Docker) => {
             let podman = usual(EngineKind::Podman, variables).into_iter().find(|path| connect(path).is_ok());
             let hint = match podman {
-                Some(_) => format!("podman runs here: containers-storage:{image}"),
+                Some(_) => format!("podman is running, so use containers-storage:{image}"),
                 None => format!(
-                    "start docker, or name its socket: DOCKER_HOST=unix://PATH; where docker is: {archive}"
+                    "start docker, name its socket with DOCKER_HOST=unix://PATH, or use an archive from a machine with docker: {archive}"
                 ),
             };
-            (format!("it does not run here ({place} does not exist)"), hint)
+            (format!("docker is not running ({place} does not exist)"), hint)
         }
-        _ => (format!("{place}: {error}"), format!("start {program}; where it runs: {archive}")),
+        _ => (
+            format!("{place}: {error}"),
+            format!("start {program}, or use an archive from a machine with {program}: {archive}"),
+        ),
     };
-    Error::Engine { message: format!("could not ask {program} for {image}: {what}"), hint }
+    Error::Engine { message: format!("could not get {image} from {program}: {what}"), hint }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The address found with these variables, or the error with its hint.
+    /// Returns the address found with these variables, or the error with its hint.
     fn found(kind: EngineKind, variables: &[(&str, &str)]) -> String {
         let value = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
@@ -288,8 +296,8 @@ mod tests {
             "/x"
         );
         insta::assert_snapshot!(docker(&[("DOCKER_HOST", "ssh://me@node")]), @r#"
-        DOCKER_HOST is "ssh://me@node", and an engine is not reached through ssh
-        take the archive: `docker save -o app.tar app:1 && compat check docker-archive:app.tar`
+        DOCKER_HOST is "ssh://me@node", but ssh is not supported
+        use an archive instead: `docker save -o app.tar app:1 && compat check docker-archive:app.tar`
         "#);
     }
 
@@ -321,16 +329,16 @@ mod tests {
             format!("{error}\n{}", error.hint().unwrap())
         };
         insta::assert_snapshot!(told(EngineKind::Docker, ErrorKind::PermissionDenied), @r"
-        could not ask docker for app:1: this user may not use /x.sock
-        run it as root or as a member of the group docker, or take the archive: `docker save -o app.tar app:1 && compat check docker-archive:app.tar`
+        could not get app:1 from docker: this user may not access /x.sock
+        run the command as root or as a member of the group docker, or use an archive: `docker save -o app.tar app:1 && compat check docker-archive:app.tar`
         ");
         insta::assert_snapshot!(told(EngineKind::Podman, ErrorKind::NotFound), @r"
-        could not ask podman for app:1: its service does not run (/x.sock does not exist)
-        take the archive: `podman save --format oci-archive -o app.tar app:1 && compat check oci-archive:app.tar`; or start the service: `systemctl --user start podman.socket`
+        could not get app:1 from podman: its service is not running (/x.sock does not exist)
+        use an archive: `podman save --format oci-archive -o app.tar app:1 && compat check oci-archive:app.tar`, or start the service: `systemctl --user start podman.socket`
         ");
         insta::assert_snapshot!(told(EngineKind::Docker, ErrorKind::ConnectionRefused), @r"
-        could not ask docker for app:1: /x.sock: connection refused
-        start docker; where it runs: `docker save -o app.tar app:1 && compat check docker-archive:app.tar`
+        could not get app:1 from docker: /x.sock: connection refused
+        start docker, or use an archive from a machine with docker: `docker save -o app.tar app:1 && compat check docker-archive:app.tar`
         ");
     }
 }

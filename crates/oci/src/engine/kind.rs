@@ -1,16 +1,16 @@
-//! The container engines that are known.
+//! The supported container engines.
 
-/// Whose images are meant.
+/// A container engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EngineKind {
-    /// docker's.
+    /// docker.
     Docker,
-    /// podman's: `containers-storage:` names what lies in its storage, and its service reads that.
+    /// podman: `containers-storage:` names an image in its storage, which its service reads.
     Podman,
 }
 
 impl EngineKind {
-    /// The word before the image's name (containers-transports(5)).
+    /// Returns the prefix before the name of an image (containers-transports(5)).
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Docker => "docker-daemon:",
@@ -25,7 +25,7 @@ impl EngineKind {
         }
     }
 
-    /// The way without the API: the client's own archive.
+    /// Returns the commands that do without the API: an archive written by the client program.
     pub(super) fn archive(self, name: &str) -> String {
         match self {
             Self::Docker => {

@@ -1,8 +1,9 @@
-//! Images of a container engine of this machine, through its API: no client program is needed.
+//! Images of a container engine on this machine, through its API. No client program is needed.
 //!
-//! The Docker Engine API (1.24 and later), which podman's service speaks, too: `GET /images/NAME/json` says which
-//! image a name means, `GET /images/ID/get` streams what `docker save` writes. By its ID an image comes alone; by
-//! a name without a tag all tags of the repository would. Nothing is changed in the engine.
+//! This is the Docker Engine API (1.24 and later), which podman's service also provides. `GET
+//! /images/NAME/json` returns the image of a name, and `GET /images/ID/get` streams the output of `docker
+//! save`. A request by ID returns only that image. A name without a tag would return all tags of the
+//! repository. Nothing changes in the engine.
 
 mod endpoint;
 mod kind;
@@ -24,19 +25,19 @@ use endpoint::{Address, Endpoint};
 
 pub use kind::EngineKind;
 
-/// How long connecting may take.
+/// The maximum time to connect.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long nothing may come: an engine packs an image before it sends the first byte.
+/// The maximum time without data. An engine packs an image before it sends the first byte.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A container engine of this machine.
 #[derive(Clone, Debug)]
 pub struct Engine {
     kind: EngineKind,
-    /// The image that is wanted, for messages.
+    /// The requested image, for messages.
     name: String,
     base: String,
-    /// Where it is reached, for messages.
+    /// The address of the engine, for messages.
     place: String,
     client: reqwest::Client,
 }
@@ -45,27 +46,27 @@ pub struct Engine {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct EngineImage {
-    /// What names it alone.
+    /// The unique ID of the image.
     pub id: String,
-    /// Its size in bytes, as the engine counts it.
+    /// The size of the image in bytes, as the engine counts it.
     #[serde(default)]
     pub size: u64,
 }
 
-/// How an engine answers what it will not do.
+/// The response of an engine to a refused request.
 #[derive(Deserialize)]
 struct Refusal {
     message: String,
 }
 
 impl Engine {
-    /// The engine that the environment names (`DOCKER_HOST`, docker's context, `CONTAINER_HOST`), else the one at the
-    /// usual sockets. `name` is the image that is wanted of it.
+    /// Opens the engine that the environment names (`DOCKER_HOST`, docker's context, `CONTAINER_HOST`), or
+    /// else the one at the usual sockets. `name` is the requested image.
     ///
     /// # Errors
     ///
-    /// [`Error::Engine`] if there is none, or this user may not talk to it; [`FormatError::InvalidReference`] for a name that
-    /// no image has.
+    /// If no engine responds, or this user may not access it ([`Error::Engine`]). If the name is not valid
+    /// for an image ([`FormatError::InvalidReference`]).
     pub fn open(kind: EngineKind, name: &str) -> Result<Self> {
         check_name(kind, name)?;
         let Endpoint { address, tls } = endpoint::find(kind, name, &|name| std::env::var_os(name))?;
@@ -93,32 +94,33 @@ impl Engine {
         Ok(Self { kind, name: name.to_owned(), base, place, client })
     }
 
-    /// The image that the name means: a name, with or without a tag, or an ID.
+    /// Returns the image of the name: a name with or without a tag, or an ID.
     ///
     /// # Errors
     ///
-    /// [`Error::Engine`] if the engine has none, or does not answer.
+    /// If the engine does not have it, or does not respond ([`Error::Engine`]).
     pub async fn image(&self) -> Result<EngineImage> {
         let mut body = self.ask(&format!("images/{}/json", self.name)).await?;
         let mut bytes = Vec::new();
         while let Some(piece) = body.next().await {
             bytes.extend_from_slice(&piece?);
             if bytes.len() as u64 > limit::MANIFEST {
-                let what = format!("the answer of {}", self.kind.program());
+                let what = format!("the response of {}", self.kind.program());
                 return Err(Error::TooLarge { what, limit: limit::MANIFEST });
             }
         }
-        let image: EngineImage = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::malformed(format!("the answer of {}", self.place), error.to_string()))?;
+        let image: EngineImage = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::malformed(format!("the response of {}", self.place), error.to_string())
+        })?;
         check_name(self.kind, &image.id)?;
         Ok(image)
     }
 
-    /// Streams an image as `docker save` writes it.
+    /// Streams an image in the format of `docker save`.
     ///
     /// # Errors
     ///
-    /// [`Error::Engine`] if the engine does not give it.
+    /// If the engine does not provide it ([`Error::Engine`]).
     pub async fn save(&self, image: &EngineImage) -> Result<BlobReader> {
         self.ask(&format!("images/{}/get", image.id)).await
     }
@@ -143,17 +145,17 @@ impl Engine {
         Err(self.refused(status.as_u16(), &text))
     }
 
-    /// What an engine says instead of an image.
+    /// Returns the error of a refused request.
     fn refused(&self, status: u16, body: &[u8]) -> Error {
         let Self { kind, name, place, .. } = self;
         let program = kind.program();
         let said = serde_json::from_slice(body)
             .map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |refusal: Refusal| refusal.message);
         let lower = said.to_lowercase();
-        // Older engines answer 500 to a name that they do not know.
+        // Older engines return 500 for an unknown name.
         if status == 404 || lower.contains("no such image") || lower.contains("reference does not exist") {
             let hint = format!(
-                "`{program} images` lists what it has; an image of a registry is checked before it is pulled: \
+                "list the images with `{program} images`, or check an image of a registry without pulling it: \
                  `compat check {name}`"
             );
             return Error::Engine { message: format!("{program} has no image {name}"), hint };
@@ -163,22 +165,22 @@ impl Engine {
             kind.prefix(),
             shown(&said, 300)
         );
-        Error::Engine { message, hint: format!("take the archive: {}", kind.archive(name)) }
+        Error::Engine { message, hint: format!("use an archive instead: {}", kind.archive(name)) }
     }
 
     fn broken(&self, error: &reqwest::Error) -> Error {
         let Self { kind, name, place, .. } = self;
         let message = format!("could not read {}{name} from {place}: {}", kind.prefix(), causes(error));
-        Error::Engine { message, hint: format!("take the archive: {}", kind.archive(name)) }
+        Error::Engine { message, hint: format!("use an archive instead: {}", kind.archive(name)) }
     }
 }
 
-/// Only what references and IDs are made of: the name becomes part of a path.
+/// Accepts only the characters of references and IDs, because the name becomes part of a path.
 fn check_name(kind: EngineKind, name: &str) -> Result<()> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/@-".contains(&byte);
     let climbs = name.split('/').any(|part| matches!(part, "" | "." | ".."));
     let reason = match () {
-        () if name.is_empty() => "it names no image",
+        () if name.is_empty() => "it does not name an image",
         () if name.starts_with('[') => "a storage other than the default one cannot be chosen",
         () if climbs || !name.bytes().all(is_part) => "it is not the name of an image",
         () => return Ok(()),

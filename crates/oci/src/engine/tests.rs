@@ -1,4 +1,4 @@
-//! An engine of the test's own behind a socket.
+//! A test engine behind a socket.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 
 use super::*;
 
-/// Answers one request after another with these bytes; gives what was asked for.
+/// Answers one request after another with these bytes. Returns the requests.
 fn serve(directory: &Path, answers: Vec<String>) -> (PathBuf, std::thread::JoinHandle<Vec<String>>) {
     let path = directory.join("engine.sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -90,7 +90,7 @@ fn what_an_engine_refuses_or_breaks_off_is_an_error() {
     let unknown = "docker has no image app:1";
     assert_eq!([asked(), asked()], [unknown, unknown]);
     insta::assert_snapshot!(asked(), @r"could not read docker-daemon:app:1: engine.sock answered 500: full\u{1b}[2K");
-    insta::assert_snapshot!(asked(), @"the answer of engine.sock is malformed: expected value at line 1 column 1");
+    insta::assert_snapshot!(asked(), @"the response of engine.sock is malformed: expected value at line 1 column 1");
     insta::assert_snapshot!(asked(), @r#"invalid reference "docker-daemon:../../containers": it is not the name of an image"#);
     let broken = block_on(async {
         let image = EngineImage { id: "sha256:12".to_owned(), size: 0 };

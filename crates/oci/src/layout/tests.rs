@@ -246,7 +246,7 @@ fn a_copy_does_not_go_into_indexes_without_end() {
     }
     assert_eq!(copy_of(&limit::NESTING.to_string()).unwrap().manifests, limit::NESTING + 1);
     let error = copy_of(&(limit::NESTING + 1).to_string()).unwrap_err();
-    assert!(error.to_string().contains("it lies in more than 8 indexes"), "{error}");
+    assert!(error.to_string().contains("it is nested in more than 8 indexes"), "{error}");
 }
 
 #[test]
