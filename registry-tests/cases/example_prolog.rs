@@ -60,7 +60,7 @@ fn refused(workspace: &Workspace) {
         for command in ["check", "select", "inspect", "discover", "pull"] {
             let run = workspace.compat([command, "--references-only", "--", &target]);
             let output = run.within(Duration::from_secs(10)).run().exits(2);
-            output.says("only HOST/NAME:TAG and HOST/NAME@DIGEST are taken here").says("--references-only");
+            output.says("only HOST/NAME:TAG and HOST/NAME@DIGEST are accepted").says("--references-only");
         }
         let run = workspace.compat(["check", "--references-only", "--generate", "--", &target]);
         run.within(Duration::from_secs(10)).run().exits(2);

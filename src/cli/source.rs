@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(only.location("ghcr.io/a:1").unwrap(), Location::parse("ghcr.io/a:1").unwrap());
         let refused = only.location("/dev/null").unwrap_err();
         assert_eq!(refused.cause, crate::app::Cause::Usage);
-        insta::assert_snapshot!(refused.message, @r#"invalid reference "/dev/null": only HOST/NAME:TAG and HOST/NAME@DIGEST are taken here"#);
+        insta::assert_snapshot!(refused.message, @r#"invalid reference "/dev/null": only HOST/NAME:TAG and HOST/NAME@DIGEST are accepted"#);
         insta::assert_snapshot!(refused.hint.unwrap(), @"--references-only rejects files, layouts and short names");
     }
 

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(shown("docker-daemon:ghcr.io/a/b:1"), "docker-daemon:ghcr.io/a/b:1");
         assert_eq!(shown("containers-storage:localhost/b"), "containers-storage:localhost/b");
         assert_eq!(shown("docker://ghcr.io/a/b:1"), "ghcr.io/a/b:1");
-        assert!(shown("containerd:a").contains("store is not read"));
+        assert!(shown("containerd:a").contains("which is not supported"));
         insta::assert_snapshot!(shown("docker-daemon:"), @r#"invalid image "docker-daemon:": the image name is missing"#);
         insta::assert_snapshot!(shown("/no/such/place"), @r#"invalid image "/no/such/place": no such file or directory"#);
         insta::assert_snapshot!(shown("dir:"), @r#"invalid image "dir:": the directory is missing"#);
@@ -202,7 +202,7 @@ mod tests {
         assert!(matches!(Source::parse(&format!("dir:{}", at("exported"))).unwrap(), Source::Exported(_)));
         let sif = [&b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0"[..], &[0; 100]].concat();
         std::fs::write(at("app.sif"), sif).unwrap();
-        assert!(shown(&at("app.sif")).ends_with("is an image of Apptainer, and SIF files are not read"));
+        assert!(shown(&at("app.sif")).ends_with("is an image of Apptainer (SIF files are not supported)"));
         assert!(matches!(Source::parse(&at("root")).unwrap(), Source::Directory(_)));
         assert!(matches!(Source::parse(&at("layout")).unwrap(), Source::Location(_)));
         assert!(matches!(Source::parse(&at("a.tar")).unwrap(), Source::Archive { name: None, .. }));

@@ -130,7 +130,7 @@ fn a_text_names_one_thing() {
     @/pipe                   document @/pipe
     @/image.tar              image archive:@/image.tar
     @/program.tar            image archive:@/program.tar
-    @/image.sif              refused: @/image.sif is an image of Apptainer, and SIF files are not read
+    @/image.sif              refused: @/image.sif is an image of Apptainer (SIF files are not supported)
     @                        application @ | image dir:@
     @/root                   application @/root | image dir:@/root
     @/root/                  application @/root/ | image dir:@/root/
@@ -149,12 +149,12 @@ fn a_text_names_one_thing() {
     docker-daemon:app:1      image docker-daemon:app:1
     docker-daemon:           refused: invalid image "docker-daemon:": the image name is missing
     containers-storage:app   image containers-storage:app
-    containerd:app           refused: containerd:app is an image of containerd, whose store is not read
-    sif:@/image.sif          refused: sif:@/image.sif is an image of Apptainer, and SIF files are not read
+    containerd:app           refused: containerd:app is an image of containerd, which is not supported
+    sif:@/image.sif          refused: sif:@/image.sif is an image of Apptainer (SIF files are not supported)
     oci:@/layout             location oci:@/layout
     oci:@/layout:1           location oci:@/layout:1
     oci:@/none               location oci:@/none
-    oci:                     refused: invalid reference "oci:": it names no directory
+    oci:                     refused: invalid reference "oci:": it does not name a directory
     oci://ghcr.io/a:1        location ghcr.io/a:1
     docker://ghcr.io/a:1     location ghcr.io/a:1
     ghcr.io/org/app:1        location ghcr.io/org/app:1
@@ -167,7 +167,7 @@ fn a_text_names_one_thing() {
     ~/none                   refused: ~/none does not exist
     .                        application . | image dir:.
     /                        application / | image dir:/
-    https://ghcr.io/a        refused: invalid reference "https://ghcr.io/a": leave out https://, a reference is HOST/NAME:TAG
+    https://ghcr.io/a        refused: invalid reference "https://ghcr.io/a": omit https:// (a reference is HOST/NAME:TAG)
     file:///srv/app          refused: file:///srv/app is a file as a URL
     GHCR.io/Org:1            refused: invalid reference "GHCR.io/Org:1": the repository's name must be lower case
                              refused: invalid reference "": it is empty

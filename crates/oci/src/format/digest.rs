@@ -1,7 +1,7 @@
 //! Content digests as OCI writes them: `algorithm:hex` (image-spec, `descriptor.md`).
 //!
-//! Only the registered algorithms are known (sha256, sha384, sha512), and only lower-case hex of the
-//! right length is a digest, so a [`Digest`] can be used as a file name without further thought.
+//! Only the registered algorithms are supported (sha256, sha384, sha512), and only lower-case hex of the
+//! right length is valid. A [`Digest`] can therefore be used as a file name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,12 +9,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-/// A content digest, known to be well-formed.
+/// A valid content digest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(String);
 
-/// Why a text is no digest.
+/// Why a text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a digest: {reason}")]
 pub struct InvalidDigest {
@@ -22,7 +22,7 @@ pub struct InvalidDigest {
     reason: &'static str,
 }
 
-/// The known algorithms with the length of their hex.
+/// The supported algorithms with the length of their hex.
 const ALGORITHMS: &[(&str, usize)] = &[("sha256", 64), ("sha384", 96), ("sha512", 128)];
 
 impl Digest {
@@ -39,39 +39,41 @@ impl Digest {
             .find(|(name, _)| *name == algorithm)
             .ok_or_else(|| invalid("the algorithm is not sha256, sha384 or sha512"))?;
         if hex.len() != *length || !hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(invalid("the algorithm is not followed by its number of lower-case hex digits"));
+            return Err(invalid(
+                "the algorithm must be followed by the right number of lower-case hex digits",
+            ));
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// The sha256 digest of `bytes`.
+    /// Returns the sha256 digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::Sha256(Sha256::new());
         hasher.update(bytes);
         hasher.finish()
     }
 
-    /// The algorithm's name.
+    /// Returns the name of the algorithm.
     pub fn algorithm(&self) -> &str {
         self.0.split_once(':').map_or("", |(algorithm, _)| algorithm)
     }
 
-    /// The hex digits.
+    /// Returns the hex digits.
     pub fn hex(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, hex)| hex)
     }
 
-    /// The digest as text.
+    /// Returns the digest as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The digest for people: enough of it to tell it from others.
+    /// Returns the digest for display, shortened but distinguishable.
     pub fn short(&self) -> String {
         format!("{}:{}", self.algorithm(), &self.hex()[..12])
     }
 
-    /// A hasher of this digest's algorithm, to compute what other bytes would have.
+    /// Returns a hasher for this digest's algorithm.
     pub fn hasher(&self) -> Hasher {
         match self.algorithm() {
             "sha512" => Hasher::Sha512(Sha512::new()),
@@ -80,14 +82,14 @@ impl Digest {
         }
     }
 
-    /// The digest that `bytes` have in this digest's algorithm.
+    /// Returns the digest of `bytes` in this digest's algorithm.
     pub(crate) fn same_algorithm_of(&self, bytes: &[u8]) -> Self {
         let mut hasher = self.hasher();
         hasher.update(bytes);
         hasher.finish()
     }
 
-    /// The tag under which registries without a referrers API keep the referrers of this digest
+    /// Returns the tag under which registries without a referrers API keep the referrers of this digest
     /// (distribution-spec, "referrers tag schema").
     pub(crate) fn fallback_tag(&self) -> String {
         let (algorithm, hex) = (self.algorithm(), self.hex());
@@ -95,7 +97,7 @@ impl Digest {
     }
 }
 
-/// Whether a tag has the form of [`Digest::fallback_tag`].
+/// Returns whether a tag has the form of [`Digest::fallback_tag`].
 pub(crate) fn is_fallback_tag(tag: &str) -> bool {
     let Some((algorithm, hex)) = tag.split_once('-') else { return false };
     ALGORITHMS.iter().any(|(name, _)| *name == algorithm)
@@ -103,7 +105,7 @@ pub(crate) fn is_fallback_tag(tag: &str) -> bool {
         && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A running hash.
+/// A hash in progress.
 #[derive(Clone)]
 pub enum Hasher {
     /// SHA-256.
@@ -115,7 +117,7 @@ pub enum Hasher {
 }
 
 impl Hasher {
-    /// Takes in more bytes.
+    /// Adds bytes to the hash.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
@@ -124,7 +126,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all bytes taken in.
+    /// Returns the digest of all added bytes.
     pub fn finish(self) -> Digest {
         let (name, bytes) = match self {
             Self::Sha256(hasher) => ("sha256", hasher.finalize().to_vec()),

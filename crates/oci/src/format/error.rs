@@ -1,71 +1,71 @@
-//! Why a text or content is not what the formats of OCI say.
+//! Errors of texts and content that violate the formats of OCI.
 
 use super::digest::Digest;
 use super::text::shown;
 
-/// Why something cannot be read as a reference, a platform or a manifest, or is not what its descriptor says.
+/// Why a text is not a reference, platform or manifest, or why content does not match its descriptor.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// What was typed is no reference.
+    /// The text is not a reference.
     #[error("invalid reference {reference:?}: {reason}")]
     InvalidReference {
-        /// What was typed.
+        /// The text.
         reference: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// What was typed names something else than a registry or an image layout.
+    /// The text names something other than a registry or an image layout.
     #[error("{text} is {what}")]
     OtherTransport {
-        /// What was typed.
+        /// The text.
         text: String,
-        /// What it names.
+        /// The thing that it names.
         what: &'static str,
-        /// How what is meant can be had.
+        /// The hint.
         way: String,
     },
-    /// What was typed is no platform.
-    #[error("invalid platform {platform:?}: it is OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT")]
+    /// The text is not a platform.
+    #[error("invalid platform {platform:?}: expected OS/ARCH or OS/ARCH/VARIANT")]
     InvalidPlatform {
-        /// What was typed.
+        /// The text.
         platform: String,
     },
-    /// Content that is not what its digest says.
+    /// The content does not match its digest.
     #[error("content of {expected} was expected, but {actual} was received")]
     DigestMismatch {
-        /// What was asked for.
+        /// The expected digest.
         expected: Digest,
-        /// What came.
+        /// The digest of the content.
         actual: Digest,
     },
-    /// Content of another size than its descriptor says.
+    /// The content does not have the size in its descriptor.
     #[error("{digest} should have {expected} bytes, but {actual} were received")]
     SizeMismatch {
-        /// What was asked for.
+        /// The digest of the content.
         digest: Digest,
-        /// What the descriptor says.
+        /// The size in the descriptor.
         expected: u64,
-        /// What came.
+        /// The size of the content.
         actual: u64,
     },
-    /// Something that cannot be understood.
+    /// The content cannot be parsed.
     #[error("{what} is malformed: {reason}")]
     Malformed {
-        /// What it is.
+        /// The name of the content.
         what: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
 }
 
 impl FormatError {
-    /// A [`FormatError::Malformed`], with texts of others made fit to be shown.
+    /// Creates a [`FormatError::Malformed`]. Text from strangers is made safe for display.
     pub fn malformed(what: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Malformed { what: shown(&what.into(), 1000), reason: shown(&reason.into(), 500) }
     }
 
-    /// Whether the user typed something that can never work.
+    /// Returns whether the error is wrong usage: the typed text can never work.
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
@@ -73,7 +73,7 @@ impl FormatError {
         )
     }
 
-    /// What the user can do about it.
+    /// Returns how the user can resolve the error.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::OtherTransport { way, .. } => way,

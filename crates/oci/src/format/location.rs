@@ -1,8 +1,7 @@
-//! Where a manifest lies: in a registry (`ghcr.io/org/app:tag`) or in an image layout
-//! (`oci:DIR:TAG`). Parsing only; nothing here touches the network or a file.
+//! The location of a manifest: in a registry (`ghcr.io/org/app:tag`) or in an image layout (`oci:DIR:TAG`).
+//! This module only parses. It does not access the network or files.
 //!
-//! Registry references follow distribution's grammar and docker's normalisation of short names
-//! (`reference`).
+//! Registry references follow distribution's grammar and docker's normalisation of short names (`reference`).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,21 +12,21 @@ use super::digest::Digest;
 use super::reference::{self, is_tag};
 use super::transport::{self, Transport, elsewhere};
 
-/// What starts the text of a location in an image layout.
+/// The prefix of a location in an image layout.
 pub const LAYOUT_PREFIX: &str = "oci:";
 
-/// Which manifest of a repository or layout is meant.
+/// The selection of a manifest in a repository or layout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Selector {
-    /// The one that carries this tag.
+    /// The manifest with this tag.
     Tag(String),
-    /// The one with this digest.
+    /// The manifest with this digest.
     Digest(Digest),
-    /// The only one there is (image layouts only).
+    /// The only manifest (image layouts only).
     Only,
 }
 
-/// Under what a manifest is put.
+/// The name under which a manifest is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestName<'a> {
     /// Under a tag.
@@ -38,21 +37,21 @@ pub enum ManifestName<'a> {
     Child,
 }
 
-/// The repository part of a location: where manifests and blobs lie together.
+/// The repository part of a location, which contains manifests and blobs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// A repository of a registry.
     Repository {
-        /// Host, with a port where one was given.
+        /// The host, with its port if one is given.
         host: String,
-        /// The repository's name.
+        /// The name of the repository.
         name: String,
     },
     /// A directory in the OCI image layout.
     Layout(PathBuf),
 }
 
-/// A place and the manifest in it.
+/// A place and a manifest in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
     /// The repository or layout.
@@ -62,20 +61,22 @@ pub struct Location {
 }
 
 impl Location {
-    /// Parses what a user typed.
+    /// Parses a location as typed.
     ///
     /// # Errors
     ///
-    /// [`FormatError::InvalidReference`] with the reason, [`FormatError::OtherTransport`] for what names something else.
+    /// If the text is invalid ([`FormatError::InvalidReference`]) or names something else
+    /// ([`FormatError::OtherTransport`]).
     pub fn parse(text: &str) -> Result<Self, FormatError> {
         match transport::split(text) {
             None | Some((Transport::Web, _)) => parse_reference(text),
             Some((Transport::Registry, reference)) => parse_reference(reference),
             Some((Transport::Layout, layout)) => match layout.strip_prefix("//") {
-                // As Helm writes a registry.
+                // Helm writes registries in this way.
                 Some(reference) if reference::names_host(reference) => parse_reference(reference),
                 Some(path) if !path.starts_with('/') => {
-                    let reason = format!("it names no registry; an image layout is written oci:{path}");
+                    let reason =
+                        format!("it does not name a registry (an image layout is written oci:{path})");
                     Err(invalid(text, reason))
                 }
                 _ => parse_layout(text, layout),
@@ -84,25 +85,25 @@ impl Location {
         }
     }
 
-    /// Parses a reference that names its registry: nothing of this machine, and no short name.
+    /// Parses a reference that names its registry. Local names and short names are refused.
     ///
     /// # Errors
     ///
-    /// [`FormatError::InvalidReference`] with the reason.
+    /// If the text is invalid ([`FormatError::InvalidReference`]).
     pub fn parse_remote(text: &str) -> Result<Self, FormatError> {
         if transport::split(text).is_some() || !reference::names_host(text) {
-            return Err(invalid(text, "only HOST/NAME:TAG and HOST/NAME@DIGEST are taken here"));
+            return Err(invalid(text, "only HOST/NAME:TAG and HOST/NAME@DIGEST are accepted"));
         }
         parse_reference(text)
     }
 
-    /// The same place, another manifest.
+    /// Returns another manifest in the same place.
     #[must_use]
     pub fn with_digest(&self, digest: &Digest) -> Self {
         Self { place: self.place.clone(), selector: Selector::Digest(digest.clone()) }
     }
 
-    /// The tag, where the manifest is named by one.
+    /// Returns the tag, if the manifest is selected by one.
     pub fn tag(&self) -> Option<&str> {
         match &self.selector {
             Selector::Tag(tag) => Some(tag),
@@ -110,12 +111,12 @@ impl Location {
         }
     }
 
-    /// Whether the location is in a registry.
+    /// Returns whether the location is in a registry.
     pub(crate) fn is_remote(&self) -> bool {
         matches!(self.place, Place::Repository { .. })
     }
 
-    /// The registry's host, where there is one.
+    /// Returns the host of the registry, if any.
     pub fn host(&self) -> Option<&str> {
         match &self.place {
             Place::Repository { host, .. } => Some(host),
@@ -124,8 +125,8 @@ impl Location {
     }
 }
 
-/// The text of a repository. A host may have the name of a transport (`dir:80/app` would be a directory); then the text
-/// begins with the transport of registries.
+/// Returns the text of a repository. If the host has the name of a transport, the text begins with the
+/// transport of registries, because `dir:80/app` would name a directory.
 pub(crate) fn repository_text(host: &str, name: &str) -> String {
     let text = format!("{host}/{name}");
     if transport::split(&text).is_some() { format!("{}{text}", transport::REGISTRY_PREFIX) } else { text }
@@ -174,16 +175,16 @@ fn parse_layout(text: &str, layout: &str) -> Result<Location, FormatError> {
         },
     };
     if path.is_empty() {
-        return Err(invalid(text, "it names no directory"));
+        return Err(invalid(text, "it does not name a directory"));
     }
     if path.contains('\0') {
-        return Err(invalid(text, "the directory's name has a NUL byte"));
+        return Err(invalid(text, "the name of the directory contains a NUL byte"));
     }
     Ok(Location { place: Place::Layout(PathBuf::from(path)), selector })
 }
 
-/// A tag as the distribution specification writes it. Layouts allow more (image-spec,
-/// `annotations.md`), but what could not be copied to a registry helps nobody.
+/// Checks a tag against the distribution specification. Layouts allow more (image-spec, `annotations.md`),
+/// but such tags could not be copied to a registry.
 fn layout_tag(text: &str, tag: &str) -> Result<String, FormatError> {
     if is_tag(tag) { Ok(tag.to_owned()) } else { Err(invalid(text, format!("{tag:?} is not a tag"))) }
 }
@@ -210,13 +211,13 @@ fn parse_reference(text: &str) -> Result<Location, FormatError> {
     Ok(Location { place: Place::Repository { host: parts.host.to_owned(), name }, selector })
 }
 
-/// What is wrong with an address of the web; a page of Docker Hub says which image it is about.
+/// Returns the fault of a web address. A page of Docker Hub names an image.
 fn web_address(scheme: &str, rest: &str) -> String {
     let hub = rest.strip_prefix("hub.docker.com/").map(|page| page.trim_end_matches('/'));
     let name = hub.and_then(|page| page.strip_prefix("_/").or_else(|| page.strip_prefix("r/")));
     match name {
-        Some(name) => format!("it is a page about an image: write docker.io/{name}"),
-        None => format!("leave out {scheme}://, a reference is HOST/NAME:TAG"),
+        Some(name) => format!("it is a web page about an image: use docker.io/{name}"),
+        None => format!("omit {scheme}:// (a reference is HOST/NAME:TAG)"),
     }
 }
 
@@ -264,9 +265,9 @@ mod tests {
         assert_eq!(shown("oci://ghcr.io/org/app:1"), "ghcr.io/org/app:1");
         assert_eq!(shown("oci://localhost:5000/x"), "localhost:5000/x:latest");
         assert_eq!(shown("oci:///srv/layout:1"), "oci:///srv/layout:1");
-        insta::assert_snapshot!(shown("oci://org/app:1"), @r#"invalid reference "oci://org/app:1": it names no registry; an image layout is written oci:org/app:1"#);
-        insta::assert_snapshot!(shown("oci://./layout:1"), @r#"invalid reference "oci://./layout:1": it names no registry; an image layout is written oci:./layout:1"#);
-        insta::assert_snapshot!(shown("https://hub.docker.com/r/org/app/"), @r#"invalid reference "https://hub.docker.com/r/org/app/": it is a page about an image: write docker.io/org/app"#);
+        insta::assert_snapshot!(shown("oci://org/app:1"), @r#"invalid reference "oci://org/app:1": it does not name a registry (an image layout is written oci:org/app:1)"#);
+        insta::assert_snapshot!(shown("oci://./layout:1"), @r#"invalid reference "oci://./layout:1": it does not name a registry (an image layout is written oci:./layout:1)"#);
+        insta::assert_snapshot!(shown("https://hub.docker.com/r/org/app/"), @r#"invalid reference "https://hub.docker.com/r/org/app/": it is a web page about an image: use docker.io/org/app"#);
         for text in [
             "docker-archive:a.tar",
             "oci-archive:a:1",
@@ -340,18 +341,18 @@ mod tests {
             assert_eq!(taken(text), None, "{text}");
         }
         let error = Location::parse_remote("oci:dir").unwrap_err();
-        insta::assert_snapshot!(error, @r#"invalid reference "oci:dir": only HOST/NAME:TAG and HOST/NAME@DIGEST are taken here"#);
+        insta::assert_snapshot!(error, @r#"invalid reference "oci:dir": only HOST/NAME:TAG and HOST/NAME@DIGEST are accepted"#);
     }
 
     #[test]
     fn faults_are_explained() {
         insta::assert_snapshot!(shown(""), @r#"invalid reference "": it is empty"#);
-        insta::assert_snapshot!(shown("https://ghcr.io/a"), @r#"invalid reference "https://ghcr.io/a": leave out https://, a reference is HOST/NAME:TAG"#);
+        insta::assert_snapshot!(shown("https://ghcr.io/a"), @r#"invalid reference "https://ghcr.io/a": omit https:// (a reference is HOST/NAME:TAG)"#);
         insta::assert_snapshot!(shown("ghcr.io/Org/App:1"), @r#"invalid reference "ghcr.io/Org/App:1": the repository's name must be lower case"#);
         insta::assert_snapshot!(shown("localhost:99999/x"), @r#"invalid reference "localhost:99999/x": 99999 is not a port"#);
-        insta::assert_snapshot!(shown("oci::tag"), @r#"invalid reference "oci::tag": it names no directory"#);
+        insta::assert_snapshot!(shown("oci::tag"), @r#"invalid reference "oci::tag": it does not name a directory"#);
         insta::assert_snapshot!(shown("oci:dir:"), @r#"invalid reference "oci:dir:": "" is not a tag"#);
-        insta::assert_snapshot!(shown("a@sha256:12"), @r#"invalid reference "a@sha256:12": "sha256:12" is not a digest: the algorithm is not followed by its number of lower-case hex digits"#);
+        insta::assert_snapshot!(shown("a@sha256:12"), @r#"invalid reference "a@sha256:12": "sha256:12" is not a digest: the algorithm must be followed by the right number of lower-case hex digits"#);
     }
 
     proptest! {

@@ -1,7 +1,8 @@
-//! Manifests and indexes as they come from others: read leniently, kept whole.
+//! Manifests and indexes from others: parsed leniently and kept unchanged.
 //!
-//! The annotations' names are those of `oci-spec`. Its types are not used: they refuse manifests that registries have, and
-//! lose what they do not know (`docs/decisions.md`, and the tests of `oci_spec_types.rs`).
+//! The names of annotations are those of `oci-spec`. Its types are not used, because they refuse manifests
+//! that exist in registries, and lose unknown fields (`docs/decisions.md`, and the tests in
+//! `oci_spec_types.rs`).
 
 use std::collections::BTreeMap;
 
@@ -25,11 +26,12 @@ pub const IMAGE_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// The media type of docker's manifest list.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-/// The media type of the OCI artifact manifest, withdrawn before image-spec 1.1, still in registries.
+/// The media type of the OCI artifact manifest, which was withdrawn before image-spec 1.1 but still exists in
+/// registries.
 pub const ARTIFACT_MANIFEST: &str = "application/vnd.oci.artifact.manifest.v1+json";
 /// The media type of the OCI empty descriptor.
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
-/// What the OCI empty descriptor describes.
+/// The content of the OCI empty descriptor.
 pub const EMPTY_BYTES: &[u8] = b"{}";
 /// The annotation that names a manifest in an image layout.
 pub const REF_NAME: &str = ANNOTATION_REF_NAME;
@@ -38,7 +40,7 @@ pub const CREATED: &str = ANNOTATION_CREATED;
 /// The annotation with a layer's file name.
 pub const TITLE: &str = ANNOTATION_TITLE;
 
-/// The manifest types asked for, as an `Accept` header.
+/// The accepted manifest types, as an `Accept` header.
 pub const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
      application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, \
@@ -49,7 +51,7 @@ pub const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
 pub const IMAGE_CONFIGS: &[&str] =
     &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
-/// A descriptor: what lies under a digest.
+/// A descriptor of content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
@@ -71,13 +73,13 @@ pub struct Descriptor {
     /// The content itself, as base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// What else the descriptor says.
+    /// Other fields.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
 impl Descriptor {
-    /// The descriptor of `bytes`.
+    /// Returns the descriptor of `bytes`.
     pub fn of(media_type: impl Into<String>, bytes: &[u8]) -> Self {
         Self {
             media_type: media_type.into(),
@@ -91,12 +93,12 @@ impl Descriptor {
         }
     }
 
-    /// The OCI empty descriptor, with its content embedded.
+    /// Returns the OCI empty descriptor, with its content embedded.
     pub fn empty() -> Self {
         Self { data: Some("e30=".into()), ..Self::of(EMPTY, EMPTY_BYTES) }
     }
 
-    /// Only media type, digest and size: what a `subject` should be.
+    /// Returns only the media type, digest and size, as recommended for a `subject`.
     #[must_use]
     pub fn bare(&self) -> Self {
         Self {
@@ -111,7 +113,7 @@ impl Descriptor {
         }
     }
 
-    /// Whether the descriptor says it is a manifest or an index.
+    /// Returns whether the media type is that of a manifest or an index.
     pub fn is_manifest(&self) -> bool {
         matches!(
             self.media_type.as_str(),
@@ -119,9 +121,9 @@ impl Descriptor {
         )
     }
 
-    /// Whether an entry of an index may be an image: attestations of builds have the platform
-    /// `unknown/unknown` or an annotation, artifacts have a type. The type of an image, which some tools write
-    /// (`crane index append`, `ko`), is that of its configuration (image-spec 1.1, "Guidelines for Artifact
+    /// Returns whether an entry of an index may be an image. Build attestations have the platform
+    /// `unknown/unknown` or an annotation, and artifacts have a type. Some tools (`crane index append`, `ko`)
+    /// write a type for an image: that of its configuration (image-spec 1.1, "Guidelines for Artifact
     /// Usage").
     pub fn may_be_image(&self) -> bool {
         let unknown = self.platform.as_ref().is_some_and(|platform| platform.os == "unknown");
@@ -131,18 +133,18 @@ impl Descriptor {
         !unknown && !attached && !artifact
     }
 
-    /// Whether no registry holds the content (`urls`, as Windows base layers have).
+    /// Returns whether no registry stores the content (`urls`, as in Windows base layers).
     pub fn is_foreign(&self) -> bool {
         let urls = self.other.get("urls").and_then(Value::as_array);
         urls.is_some_and(|urls| !urls.is_empty())
     }
 
-    /// The embedded content, verified against digest and size; none where nothing is embedded.
+    /// Returns the embedded content, verified against digest and size, or `None` if there is none.
     ///
     /// # Errors
     ///
-    /// [`FormatError::Malformed`] where the data is not base64, [`FormatError::SizeMismatch`] and
-    /// [`FormatError::DigestMismatch`] where it is not what the descriptor describes.
+    /// If the data is not base64 ([`FormatError::Malformed`]), or does not match the descriptor
+    /// ([`FormatError::SizeMismatch`], [`FormatError::DigestMismatch`]).
     pub fn embedded(&self) -> Result<Option<Bytes>, FormatError> {
         use base64::Engine as _;
         let Some(data) = &self.data else { return Ok(None) };
@@ -157,7 +159,7 @@ impl Descriptor {
     ///
     /// # Errors
     ///
-    /// [`FormatError::SizeMismatch`] and [`FormatError::DigestMismatch`].
+    /// If the size or digest differs ([`FormatError::SizeMismatch`], [`FormatError::DigestMismatch`]).
     pub fn verify(&self, bytes: &[u8]) -> Result<(), FormatError> {
         if bytes.len() as u64 != self.size {
             return Err(FormatError::SizeMismatch {
@@ -174,7 +176,7 @@ impl Descriptor {
 ///
 /// # Errors
 ///
-/// [`FormatError::DigestMismatch`].
+/// If the digest differs ([`FormatError::DigestMismatch`]).
 pub(crate) fn verify_digest(digest: &Digest, bytes: &[u8]) -> Result<(), FormatError> {
     let actual = digest.same_algorithm_of(bytes);
     if actual == *digest {
@@ -188,13 +190,13 @@ pub(crate) fn verify_digest(digest: &Digest, bytes: &[u8]) -> Result<(), FormatE
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageManifest {
-    /// Always 2; the artifact manifest has none.
+    /// Always 2. The artifact manifest has no version.
     #[serde(default)]
     pub schema_version: u32,
-    /// The manifest's own media type.
+    /// The media type that the manifest states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// What kind of artifact this is.
+    /// The type of the artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// The configuration.
@@ -203,7 +205,7 @@ pub struct ImageManifest {
     /// The layers.
     #[serde(default, alias = "blobs", deserialize_with = "null_is_empty")]
     pub layers: Vec<Descriptor>,
-    /// The manifest that this one refers to.
+    /// The manifest that this one is attached to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// The annotations.
@@ -212,7 +214,7 @@ pub struct ImageManifest {
 }
 
 impl ImageManifest {
-    /// The artifact type: what the manifest says, else its configuration's media type
+    /// Returns the artifact type: the stated one, or else the media type of the configuration
     /// (distribution-spec, "listing referrers").
     pub fn kind(&self) -> Option<&str> {
         let stated = self.artifact_type.as_deref().filter(|kind| !kind.is_empty());
@@ -227,22 +229,22 @@ pub struct Index {
     /// Always 2.
     #[serde(default)]
     pub schema_version: u32,
-    /// The index's own media type.
+    /// The media type that the index states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// What kind of artifact this is.
+    /// The type of the artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// The manifests.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub manifests: Vec<Descriptor>,
-    /// The manifest that this one refers to.
+    /// The manifest that this one is attached to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// The annotations.
     #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: Annotations,
-    /// What else the index says.
+    /// Other fields.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -262,7 +264,7 @@ impl Default for Index {
 }
 
 impl Index {
-    /// The manifest that suits a platform best: of equals, the first.
+    /// Returns the manifest that fits a platform best. Among equals, the first is returned.
     pub fn best_for(&self, wanted: &Platform) -> Option<&Descriptor> {
         let mut best: Option<(u32, &Descriptor)> = None;
         for descriptor in self.manifests.iter().filter(|descriptor| descriptor.may_be_image()) {
@@ -276,14 +278,14 @@ impl Index {
         best.map(|(_, descriptor)| descriptor)
     }
 
-    /// The platforms of the index's images, as text.
+    /// Returns the platforms of the index's images, as text.
     pub fn platforms(&self) -> Vec<String> {
         let images = self.manifests.iter().filter(|descriptor| descriptor.may_be_image());
         images.filter_map(|descriptor| descriptor.platform.as_ref()).map(ToString::to_string).collect()
     }
 }
 
-/// What a manifest's bytes turned out to be.
+/// A parsed manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Manifest {
     /// One image or artifact.
@@ -293,12 +295,12 @@ pub enum Manifest {
 }
 
 impl Manifest {
-    /// Parses a manifest. The body's own `mediaType` wins over what was said about it; without
-    /// either, the fields decide.
+    /// Parses a manifest. The `mediaType` in the body takes precedence over the stated one. Without either,
+    /// the fields decide.
     ///
     /// # Errors
     ///
-    /// [`FormatError::Malformed`] naming `what`.
+    /// If the bytes are not a manifest ([`FormatError::Malformed`] with `what`).
     pub fn parse(what: &str, media_type: Option<&str>, bytes: &[u8]) -> Result<Self, FormatError> {
         let malformed = |error: serde_json::Error| FormatError::malformed(what, error.to_string());
         let shape: ManifestShape = serde_json::from_slice(bytes).map_err(malformed)?;
@@ -312,7 +314,10 @@ impl Manifest {
             _ if shape.manifests.is_some() => true,
             _ if shape.config.is_some() || shape.layers.is_some() => false,
             other => {
-                return Err(FormatError::malformed(what, format!("{other:?} is no manifest's media type")));
+                return Err(FormatError::malformed(
+                    what,
+                    format!("{other:?} is not the media type of a manifest"),
+                ));
             }
         };
         if index {
@@ -322,7 +327,7 @@ impl Manifest {
         }
     }
 
-    /// The manifest that this one refers to.
+    /// Returns the manifest that this one is attached to.
     pub fn subject(&self) -> Option<&Descriptor> {
         match self {
             Self::Image(image) => image.subject.as_ref(),
@@ -330,7 +335,7 @@ impl Manifest {
         }
     }
 
-    /// The artifact type that a listing of referrers shows for this manifest.
+    /// Returns the artifact type of this manifest in a list of referrers.
     pub fn kind(&self) -> Option<&str> {
         match self {
             Self::Image(image) => image.kind(),
@@ -338,7 +343,7 @@ impl Manifest {
         }
     }
 
-    /// The annotations.
+    /// Returns the annotations.
     pub fn annotations(&self) -> &Annotations {
         match self {
             Self::Image(image) => &image.annotations,
@@ -347,7 +352,7 @@ impl Manifest {
     }
 }
 
-/// Enough of a manifest to tell what it is.
+/// The part of a manifest that determines its kind.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ManifestShape {
@@ -358,12 +363,12 @@ struct ManifestShape {
     layers: Option<serde::de::IgnoredAny>,
 }
 
-/// A manifest's bytes with their descriptor: digest and size have been verified.
+/// The bytes of a manifest with their descriptor. Digest and size have been verified.
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// Media type, digest and size.
     pub descriptor: Descriptor,
-    /// The bytes as they are stored.
+    /// The bytes as stored.
     pub bytes: Bytes,
 }
 
@@ -372,15 +377,15 @@ impl Resolved {
     ///
     /// # Errors
     ///
-    /// [`FormatError::Malformed`].
+    /// If the bytes are not a manifest ([`FormatError::Malformed`]).
     pub fn parse(&self) -> Result<Manifest, FormatError> {
         let what = format!("manifest {}", self.descriptor.digest);
         Manifest::parse(&what, Some(&self.descriptor.media_type), &self.bytes)
     }
 }
 
-/// The media type of a manifest: what its body says, else what was said about it, else what it
-/// looks like.
+/// Returns the media type of a manifest: the one in its body, or else the stated one, or else the one that
+/// its fields suggest.
 pub fn media_type_of(bytes: &[u8], stated: Option<&str>) -> String {
     let shape = serde_json::from_slice::<ManifestShape>(bytes).ok();
     let index = shape.as_ref().is_some_and(|shape| shape.manifests.is_some());
@@ -394,7 +399,7 @@ pub fn media_type_of(bytes: &[u8], stated: Option<&str>) -> String {
     }
 }
 
-/// Reads `null`, which Go clients write for an empty list or map, as an empty one.
+/// Reads `null`, which Go clients write for an empty list or map, as empty.
 ///
 /// # Errors
 ///
@@ -448,7 +453,7 @@ mod tests {
     fn what_is_no_manifest_is_an_error() {
         let shown = |text: &[u8]| Manifest::parse("manifest x", None, text).unwrap_err().to_string();
         insta::assert_snapshot!(shown(b"<html>"), @"manifest x is malformed: expected value at line 1 column 1");
-        insta::assert_snapshot!(shown(b"{}"), @r#"manifest x is malformed: "" is no manifest's media type"#);
+        insta::assert_snapshot!(shown(b"{}"), @r#"manifest x is malformed: "" is not the media type of a manifest"#);
         insta::assert_snapshot!(shown(br#"{"schemaVersion":1}"#), @"manifest x is malformed: docker's manifest of schema 1 is not supported");
     }
 

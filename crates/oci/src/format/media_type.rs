@@ -1,4 +1,4 @@
-//! The media types that others depend on (`docs/media-types.md`).
+//! The stable media types (`docs/media-types.md`).
 
 /// The `artifactType` of a compatibility artifact's manifest.
 pub const ARTIFACT_TYPE: &str = "application/vnd.compatlib.compatibility.v1";
@@ -12,7 +12,7 @@ pub const SPEC_COMPRESSED: &str = "application/vnd.compatlib.compatibility.spec.
 /// The title annotation (`org.opencontainers.image.title`) of the specification's layer.
 pub const SPEC_TITLE: &str = "compat.json";
 
-/// The media type of a recording as a layer of its own (`docs/recording.md`).
+/// The media type of a recording in its own layer (`docs/recording.md`).
 pub const RECORDING: &str = "application/vnd.compatlib.recording.v1+jsonl";
 
 /// The media type of a recording that is compressed with zstd (RFC 8878).

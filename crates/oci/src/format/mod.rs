@@ -1,5 +1,5 @@
-//! The formats and names of OCI: digests, references, platforms, descriptors and manifests. Parsing only: nothing here
-//! touches the network or a file, and nothing of the crate above is known.
+//! The formats and names of OCI: digests, references, platforms, descriptors and manifests. This module only
+//! parses. It does not access the network or files, and does not depend on the rest of the crate.
 
 pub mod digest;
 mod error;

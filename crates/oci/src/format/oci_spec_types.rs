@@ -1,6 +1,7 @@
-//! The types of the crate `oci-spec` with input that registries have: why each of ours is not one of them.
+//! Tests of the types of the crate `oci-spec` with input from real registries. They show why this crate has
+//! its own types.
 //!
-//! A test that fails here after an update of `oci-spec` says that one of its types could take the place of ours.
+//! If a test fails after an update of `oci-spec`, one of its types could replace ours.
 
 use oci_spec::image as theirs;
 use serde::Serialize;
@@ -12,7 +13,7 @@ use super::platform::Platform;
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// The value after a type has read and written it; nothing if the type refuses it.
+/// Returns the value after a type has read and written it, or `None` if the type refuses it.
 fn rewritten<T: DeserializeOwned + Serialize>(value: &Value) -> Option<Value> {
     let parsed: T = serde_json::from_value(value.clone()).ok()?;
     Some(serde_json::to_value(parsed).unwrap())

@@ -1,6 +1,6 @@
-//! Platforms of an index, and which of them suits a host.
+//! The platforms of an index, and the choice of one for a host.
 //!
-//! The names are Go's (`linux/amd64/v3`), as the image specification wants them.
+//! The names are those of Go (`linux/amd64/v3`), as the image specification requires.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::FormatError;
 
-/// The variants that an architecture means without one (image-spec, `image-index.md`, "Platform Variants").
+/// The variants of architectures without a stated variant (image-spec, `image-index.md`, "Platform
+/// Variants").
 const FIRST_VARIANTS: &[(&str, u32)] = &[("amd64", 1), ("arm64", 8)];
 
 /// Operating system, architecture and variant.
@@ -25,13 +26,13 @@ pub struct Platform {
     /// The architecture's variant (`v7` of arm, `v3` of amd64).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// What else the platform says (`os.version`, `os.features`).
+    /// Other fields (`os.version`, `os.features`).
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Platform {
-    /// The platform of this machine, with the variant of its CPU where that is known.
+    /// Returns the platform of this machine, with the variant of its CPU if known.
     pub fn host() -> Self {
         let little_power = std::env::consts::ARCH == "powerpc64" && cfg!(target_endian = "little");
         let machine = if little_power { "powerpc64le" } else { std::env::consts::ARCH };
@@ -39,12 +40,12 @@ impl Platform {
         Self { variant, ..Self::of_machine(machine) }
     }
 
-    /// The platform of a Linux machine by the name that `uname -m` or Rust has for it.
+    /// Returns the platform of a Linux machine from its name in `uname -m` or Rust.
     pub fn of_machine(machine: &str) -> Self {
         Self { os: "linux".into(), architecture: go_name(machine).into(), ..Self::default() }
     }
 
-    /// The same platform with a variant.
+    /// Returns the same platform with a variant.
     #[must_use]
     pub fn with_variant(mut self, variant: impl Into<String>) -> Self {
         self.variant = Some(variant.into());
@@ -55,7 +56,7 @@ impl Platform {
     ///
     /// # Errors
     ///
-    /// [`FormatError::InvalidPlatform`].
+    /// If the text is not a platform ([`FormatError::InvalidPlatform`]).
     pub fn parse(text: &str) -> Result<Self, FormatError> {
         let invalid = || FormatError::InvalidPlatform { platform: text.chars().take(100).collect() };
         let part = |part: &str| {
@@ -73,25 +74,26 @@ impl Platform {
         Ok(Self { os, architecture, variant, ..Self::default() })
     }
 
-    /// How well `self`, a platform of an index, suits `wanted`: none where it does not, the higher
-    /// the better.
+    /// Returns how well `self`, a platform of an index, fits `wanted`: `None` if it does not, otherwise
+    /// higher is better.
     pub fn suits(&self, wanted: &Self) -> Option<u32> {
         if self.os != wanted.os || go_name(&self.architecture) != wanted.architecture {
             return None;
         }
         let (own, limit) = (self.level(), wanted.level());
         match (own, limit) {
-            // Of arm and of amd64, each level runs what was built for the lower ones.
+            // On arm and amd64, each level runs code for the lower levels.
             (Some(own), Some(limit)) if own <= limit => Some(10 + own),
             (Some(_), Some(_)) => None,
-            // The host's level is not known: the lowest is the safe one.
+            // The level of the host is unknown, so the lowest is the safe choice.
             (Some(own), None) => Some(10_u32.saturating_sub(own)),
             (None, None) if self.variant == wanted.variant => Some(100),
             (None, _) => wanted.variant.is_none().then_some(1),
         }
     }
 
-    /// The variant as a number that orders the architecture's variants. No variant is the first one.
+    /// Returns the variant as a number that orders the variants of the architecture. No variant means the
+    /// first one.
     fn level(&self) -> Option<u32> {
         match &self.variant {
             None => {
@@ -105,7 +107,7 @@ impl Platform {
     }
 }
 
-/// The name in `GOARCH` of an architecture by any of its names.
+/// Returns the `GOARCH` name of an architecture from any of its names.
 fn go_name(name: &str) -> &str {
     Architecture::named(name).map_or(name, |architecture| architecture.go)
 }

@@ -1,36 +1,36 @@
-//! The grammar of references in registries: `[HOST[:PORT]/]NAME[:TAG][@DIGEST]`, and docker's
-//! normalisation of short names (`xz` is `docker.io/library/xz:latest`).
+//! The grammar of references in registries, `[HOST[:PORT]/]NAME[:TAG][@DIGEST]`, and docker's normalisation
+//! of short names (`xz` is `docker.io/library/xz:latest`).
 //!
-//! Source: `reference.go` and `normalize.go` of the distribution project. Written here because
-//! `oci_spec::distribution::Reference` compiles a Unicode regular expression first, which takes 35 ms:
-//! twice as long as everything else that a check of an artifact does.
+//! Source: `reference.go` and `normalize.go` of the distribution project. `oci_spec::distribution::Reference`
+//! is not used because it first compiles a Unicode regular expression. That takes 35 ms, twice as long as the
+//! rest of a check of an artifact.
 
 /// The registry of names without a host.
 const DEFAULT_HOST: &str = "docker.io";
 
-/// What the names of official images begin with.
+/// The prefix of the names of official images.
 pub(super) const OFFICIAL: &str = "library/";
 
 /// The longest repository name, host included (`NameTotalLengthMax`).
 const MAXIMUM_NAME: usize = 255;
 
-/// A reference, taken apart and normalised; the digest is not looked at.
+/// The parts of a normalised reference. The digest is not checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReferenceParts<'a> {
     pub host: &'a str,
-    /// The repository's name without the `library/` that official images have.
+    /// The repository's name, without the `library/` of official images.
     pub name: &'a str,
-    /// Whether `library/` is to be put before the name.
+    /// Whether the name must be prefixed with `library/`.
     pub official: bool,
     pub tag: Option<&'a str>,
     pub digest: Option<&'a str>,
 }
 
-/// Takes a reference apart.
+/// Splits a reference into its parts.
 ///
 /// # Errors
 ///
-/// What is wrong with it, in words.
+/// If the text is invalid. The error describes the fault.
 pub(super) fn parse(text: &str) -> Result<ReferenceParts<'_>, String> {
     let (named, digest) = match text.split_once('@') {
         Some((named, digest)) => (named, Some(digest)),
@@ -55,7 +55,7 @@ pub(super) fn parse(text: &str) -> Result<ReferenceParts<'_>, String> {
     Ok(ReferenceParts { host, name, official, tag, digest })
 }
 
-/// Whether a text is a tag (distribution specification, "Pulling manifests").
+/// Returns whether a text is a tag (distribution specification, "Pulling manifests").
 pub(super) fn is_tag(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.len() <= 128
@@ -63,7 +63,7 @@ pub(super) fn is_tag(text: &str) -> bool {
         && text.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
 }
 
-/// What stands before the first slash is a host when it has a dot or a colon, or is `localhost`.
+/// Splits off the host: the text before the first slash, if it contains a dot or colon, or is `localhost`.
 fn split_host(named: &str) -> (&str, &str) {
     match named.split_once('/') {
         Some((host, rest)) if is_host(host) => (host, rest),
@@ -71,7 +71,7 @@ fn split_host(named: &str) -> (&str, &str) {
     }
 }
 
-/// Whether a reference says which registry it means; what looks like a path or an option does not.
+/// Returns whether a reference names its registry. Texts that look like paths or options do not.
 pub(super) fn names_host(text: &str) -> bool {
     let is_path = text.starts_with(['/', '.', '~', '-']);
     !is_path && text.split_once('/').is_some_and(|(host, _)| is_host(host))
@@ -115,7 +115,7 @@ fn is_domain_label(label: &str) -> bool {
 
 fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() {
-        return Err("it names no repository".to_owned());
+        return Err("it does not name a repository".to_owned());
     }
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Err("the repository's name must be lower case".to_owned());
@@ -126,7 +126,8 @@ fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// Letters and digits, with one dot, one or two underscores, or any number of dashes between them.
+/// Returns whether a component is valid: letters and digits, with one dot, one or two underscores, or any
+/// number of dashes between them.
 fn is_path_component(component: &str) -> bool {
     let is_letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = component.as_bytes();

@@ -1,13 +1,13 @@
-//! Text from registries, fit to be shown: on one line, of bounded length, without what could steer a
-//! terminal or reorder what stands around it.
+//! Makes text from registries safe for display: on one line, of bounded length, and without characters that
+//! control a terminal or reorder the surrounding text.
 
 use std::fmt::Write as _;
 
-/// How many entries of a list are shown.
+/// The maximum number of list entries to show.
 const LISTED: usize = 8;
 
-/// At most `most` characters of a text; line ends become spaces, other control characters and those
-/// that change the direction of writing are escaped.
+/// Returns at most `most` characters of a text. Line ends become spaces. Other control characters, and those
+/// that change the writing direction, are escaped.
 pub fn shown(text: &str, most: usize) -> String {
     let mut shown = String::new();
     for (at, character) in text.chars().enumerate() {
@@ -29,7 +29,7 @@ pub fn shown(text: &str, most: usize) -> String {
     shown
 }
 
-/// The first entries of a list, and how many more there are.
+/// Returns the first entries of a list and the number of the others.
 pub fn listed(entries: &[String]) -> String {
     let mut text = entries.iter().take(LISTED).map(|entry| shown(entry, 100)).collect::<Vec<_>>().join(", ");
     if entries.len() > LISTED {

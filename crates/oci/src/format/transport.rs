@@ -1,44 +1,44 @@
-//! The words before a name that say where it lies: those of skopeo and podman (containers-transports(5)), of
-//! Helm (`oci://`), Apptainer (`oras://`, `library://`) and URLs. Parsing only.
+//! Transport prefixes of names: those of skopeo and podman (containers-transports(5)), of Helm (`oci://`), of
+//! Apptainer (`oras://`, `library://`), and URLs. This module only parses.
 //!
-//! What is not read is named as what it is, with the way to something that is read. It is never taken for a short
-//! name: `docker-archive:app.tar` would be a repository of Docker Hub otherwise, and `oci://…` a directory.
+//! An unsupported transport is reported by name, with a supported alternative. It is never treated as a short
+//! name: `docker-archive:app.tar` would otherwise be a repository of Docker Hub, and `oci://…` a directory.
 
 use super::FormatError;
 
-/// Where something lies.
+/// The kind of place that a prefix names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// A registry, although a reference needs no word.
+    /// A registry. A reference does not need the prefix.
     Registry,
-    /// An OCI image layout; `oci://HOST/…` is a registry, as Helm writes it.
+    /// An OCI image layout. `oci://HOST/…` is a registry, as in Helm.
     Layout,
-    /// A tar archive: of `docker save`, or with an image layout in it.
+    /// A tar archive, written by `docker save` or with an image layout in it.
     Archive,
-    /// A directory: an unpacked root, or what skopeo writes into one.
+    /// A directory: an unpacked root, or the output of skopeo.
     Directory,
-    /// The images of docker on this machine.
+    /// An image of docker on this machine.
     Docker,
-    /// The images of podman, buildah and CRI-O on this machine.
+    /// An image of podman, buildah or CRI-O on this machine.
     Podman,
-    /// The images of containerd on this machine.
+    /// An image of containerd on this machine.
     Containerd,
-    /// A file in Apptainer's format.
+    /// A file in the format of Apptainer.
     Sif,
-    /// A library of Apptainer's images.
+    /// A library of Apptainer images.
     Library,
-    /// A repository of OSTree.
+    /// An OSTree repository.
     Ostree,
     /// A web address.
     Web,
-    /// A file, as a URL.
+    /// A file URL.
     File,
 }
 
-/// What starts the text of a reference that would be read as something else without it.
+/// The prefix for references that would otherwise be read as something else.
 pub(super) const REGISTRY_PREFIX: &str = "docker://";
 
-/// The words. After some of them a port may stand: then they are a host's name.
+/// The prefixes. Some of them are the name of a host if a port follows.
 const WORDS: &[(&str, Transport)] = &[
     (REGISTRY_PREFIX, Transport::Registry),
     ("oras://", Transport::Registry),
@@ -60,20 +60,21 @@ const WORDS: &[(&str, Transport)] = &[
 ];
 
 impl Transport {
-    /// Whether it means something of this machine that is looked at as an image, and that nothing can be attached
-    /// to.
+    /// Returns whether the transport names a local image. Such an image can be examined, but nothing can be
+    /// attached to it.
     pub fn is_local_image(self) -> bool {
         matches!(self, Self::Archive | Self::Directory | Self::Docker | Self::Podman)
     }
 
-    /// Whether a host of this name is taken for one if a port follows.
+    /// Returns whether the prefix is the name of a host if a port follows.
     fn yields_to_host(self) -> bool {
         matches!(self, Self::Containerd | Self::Sif | Self::Ostree | Self::File)
     }
 }
 
-/// The transport that a text begins with, and the rest. The slashes of a URL are no part of a path:
-/// `docker-archive://app.tar` is `app.tar`; those after `oci:` are left, since they tell a registry from a layout.
+/// Returns the transport of a text, and the rest. The slashes of a URL are not part of a path:
+/// `docker-archive://app.tar` is `app.tar`. Those after `oci:` are kept, because they distinguish a registry
+/// from a layout.
 pub fn split(text: &str) -> Option<(Transport, &str)> {
     let (transport, rest) =
         WORDS.iter().find_map(|(word, transport)| Some((*transport, text.strip_prefix(word)?)))?;
@@ -84,40 +85,40 @@ pub fn split(text: &str) -> Option<(Transport, &str)> {
     Some((transport, slashes.unwrap_or(rest)))
 }
 
-/// Whether a text is the rest of `HOST:PORT/NAME`.
+/// Returns whether a text is the rest of `HOST:PORT/NAME`.
 fn is_port(rest: &str) -> bool {
     let port = rest.split_once('/').map(|(port, _)| port);
     port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The error for a text that names something else than a registry or image layout.
+/// Returns the error for a text that names something other than a registry or image layout.
 pub fn elsewhere(transport: Transport, text: &str, rest: &str) -> FormatError {
     let what = match transport {
         Transport::Archive => "an archive, not a registry or an image layout",
         Transport::Directory => "a directory with an image, not a registry or an image layout",
         Transport::Docker => "an image of docker on this machine, not of a registry",
         Transport::Podman => "an image of podman on this machine, not of a registry",
-        Transport::Containerd => "an image of containerd, whose store is not read",
-        Transport::Sif => "an image of Apptainer, and SIF files are not read",
-        Transport::Library => "an image of an Apptainer library, which is not read",
-        Transport::Ostree => "an image in an OSTree repository, which is not read",
+        Transport::Containerd => "an image of containerd, which is not supported",
+        Transport::Sif => "an image of Apptainer (SIF files are not supported)",
+        Transport::Library => "an image of an Apptainer library, which is not supported",
+        Transport::Ostree => "an image in an OSTree repository, which is not supported",
         Transport::File => "a file as a URL",
-        Transport::Registry | Transport::Layout | Transport::Web => "no reference",
+        Transport::Registry | Transport::Layout | Transport::Web => "not a reference",
     };
     let root = "unpack it and check the root: `apptainer build --sandbox root";
     let way = match transport {
         Transport::Archive => format!(
-            "`compat check {text}` and `compat gen --image {text}` read it; `skopeo copy {text} \
-             docker://HOST/NAME:TAG` puts it into a registry, `skopeo copy {text} oci:DIR:TAG` into a layout"
+            "read it with `compat check {text}` or `compat gen --image {text}`, or copy it to a registry with `skopeo copy \
+             {text} docker://HOST/NAME:TAG` or to a layout with `skopeo copy {text} oci:DIR:TAG`"
         ),
         Transport::Directory => format!(
-            "`compat check {text}` and `compat gen --image {text}` read it; an image layout is written oci:{rest}"
+            "read it with `compat check {text}` or `compat gen --image {text}` (an image layout is written oci:{rest})"
         ),
         Transport::Docker => format!(
-            "`compat check {text}` and `compat gen --image {text}` read it; `docker push` puts it into a registry"
+            "read it with `compat check {text}` or `compat gen --image {text}`, or push it to a registry with `docker push`"
         ),
         Transport::Podman => format!(
-            "`compat check {text}` and `compat gen --image {text}` read it; `podman push` puts it into a registry"
+            "read it with `compat check {text}` or `compat gen --image {text}`, or push it to a registry with `podman push`"
         ),
         Transport::Containerd => format!(
             "export and check it: `ctr --namespace k8s.io images export app.tar {rest} && compat check \
@@ -125,8 +126,8 @@ pub fn elsewhere(transport: Transport, text: &str, rest: &str) -> FormatError {
         ),
         Transport::Sif => format!("{root} {rest} && compat check dir:root`"),
         Transport::Library => format!("{root} {text} && compat check dir:root`"),
-        Transport::Ostree => format!("copy it into a layout: `skopeo copy {text} oci:DIR:TAG`"),
-        Transport::File => format!("write its path: {}", if rest.is_empty() { "PATH" } else { rest }),
+        Transport::Ostree => format!("copy it to a layout: `skopeo copy {text} oci:DIR:TAG`"),
+        Transport::File => format!("use its path: {}", if rest.is_empty() { "PATH" } else { rest }),
         Transport::Registry | Transport::Layout | Transport::Web => {
             "a reference is HOST/NAME:TAG, HOST/NAME@sha256:… or oci:DIR:TAG".to_owned()
         }
@@ -172,20 +173,20 @@ mod tests {
             format!("{error}\n{}", error.hint().unwrap())
         };
         insta::assert_snapshot!(shown("containerd:docker.io/library/app:1"), @r"
-        containerd:docker.io/library/app:1 is an image of containerd, whose store is not read
+        containerd:docker.io/library/app:1 is an image of containerd, which is not supported
         export and check it: `ctr --namespace k8s.io images export app.tar docker.io/library/app:1 && compat check oci-archive:app.tar`
         ");
         insta::assert_snapshot!(shown("sif:app.sif"), @r"
-        sif:app.sif is an image of Apptainer, and SIF files are not read
+        sif:app.sif is an image of Apptainer (SIF files are not supported)
         unpack it and check the root: `apptainer build --sandbox root app.sif && compat check dir:root`
         ");
         insta::assert_snapshot!(shown("docker-archive:app.tar"), @r"
         docker-archive:app.tar is an archive, not a registry or an image layout
-        `compat check docker-archive:app.tar` and `compat gen --image docker-archive:app.tar` read it; `skopeo copy docker-archive:app.tar docker://HOST/NAME:TAG` puts it into a registry, `skopeo copy docker-archive:app.tar oci:DIR:TAG` into a layout
+        read it with `compat check docker-archive:app.tar` or `compat gen --image docker-archive:app.tar`, or copy it to a registry with `skopeo copy docker-archive:app.tar docker://HOST/NAME:TAG` or to a layout with `skopeo copy docker-archive:app.tar oci:DIR:TAG`
         ");
         insta::assert_snapshot!(shown("file:///srv/app"), @r"
         file:///srv/app is a file as a URL
-        write its path: /srv/app
+        use its path: /srv/app
         ");
     }
 }

@@ -1,4 +1,4 @@
-//! Deleting from a layout: the entries of `index.json`, then the blobs that nothing refers to now.
+//! Deletes from a layout: the entries of `index.json`, then the blobs without references.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,12 +11,12 @@ use crate::format::location::Selector;
 use crate::format::manifest::{Descriptor, Index, Manifest};
 use crate::limit;
 
-/// What a deletion removed.
+/// The result of a deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Deleted {
     /// The manifest.
     pub digest: Digest,
-    /// How many blobs went with it.
+    /// The number of blobs that were deleted with it.
     pub blobs: usize,
 }
 
@@ -25,7 +25,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], or where the directory cannot be written.
+    /// If the manifest does not exist ([`Error::NotFound`]), or the directory cannot be written.
     pub(crate) async fn delete(&self, selector: &Selector) -> Result<Deleted> {
         let digest = self.manifest(selector)?.descriptor.digest;
         let mut outcome = Ok(HashSet::new());
@@ -36,13 +36,13 @@ impl Layout {
             })
             .await?;
         let gone = outcome?;
-        // Still under the lock: nobody else can list a manifest that refers to what is removed here.
+        // The lock is still held, so nobody else can list a manifest that refers to the deleted blobs.
         let blobs = gone.iter().filter(|gone| fs::remove_file(self.blob_path(gone)).is_ok()).count();
         drop(lock);
         Ok(Deleted { digest, blobs })
     }
 
-    /// Takes a manifest out of an index; what nothing refers to then.
+    /// Removes a manifest from an index. Returns the digests without references.
     fn remove(&self, index: &mut Index, digest: &Digest) -> Result<HashSet<Digest>> {
         let mut before = self.reachable(&index.manifests)?;
         before.insert(digest.clone());
@@ -56,8 +56,8 @@ impl Layout {
         Ok(before.difference(&after).cloned().collect())
     }
 
-    /// Takes a manifest out of the index under its subject's fallback tag, which other clients keep; one that
-    /// is empty then goes too.
+    /// Removes a manifest from the index under the fallback tag of its subject, which other clients maintain.
+    /// An empty index is removed too.
     fn remove_referrer(&self, listed: &mut Vec<Descriptor>, subject: &Digest, gone: &Digest) -> Result<()> {
         let tag = subject.fallback_tag();
         let Some(place) = listed.iter().position(|entry| named(entry, &tag)) else { return Ok(()) };
@@ -78,7 +78,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Whether everything is there that a manifest leads to, but for what no store holds (`urls`).
+    /// Checks that all content of a manifest exists, except for content that no store has (`urls`).
     pub(super) fn check_whole(&self, root: &Digest) -> Result<()> {
         let mut seen = HashSet::new();
         let mut open = vec![(root.clone(), root.clone(), true)];
@@ -110,7 +110,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Everything that these manifests lead to.
+    /// Returns everything that these manifests refer to, directly or indirectly.
     fn reachable(&self, roots: &[Descriptor]) -> Result<HashSet<Digest>> {
         let mut seen = HashSet::new();
         let mut open: Vec<Digest> = roots.iter().map(|entry| entry.digest.clone()).collect();
@@ -119,10 +119,10 @@ impl Layout {
                 continue;
             }
             if seen.len() > limit::GRAPH * 100 {
-                return Err(Error::malformed(self.root.display().to_string(), "it refers to too much"));
+                return Err(Error::malformed(self.root.display().to_string(), "it refers to too many blobs"));
             }
             let path = self.blob_path(&digest);
-            // What is larger than a manifest, or does not parse as one, leads nowhere.
+            // A file that is larger than a manifest, or is not a valid one, refers to nothing.
             if fs::metadata(&path).map_or(true, |found| found.len() > limit::MANIFEST) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Files of a layout: bounded reads, atomic writes, the lock.
+//! Files of a layout: bounded reads, atomic writes and the lock.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -14,12 +14,12 @@ use crate::blob::BlobReader;
 use crate::error::{Error, Result};
 use compat_sys::Temporary;
 
-/// How long the lock of a layout is waited for.
+/// The maximum time to wait for the lock of a layout.
 const LOCK_DEADLINE: Duration = Duration::from_secs(60);
-/// How much of a blob is read at once.
+/// The number of bytes of a blob that are read at once.
 const PIECE: usize = 256 << 10;
 
-/// Reads a file; none where it does not exist.
+/// Reads a file. Returns `None` if it does not exist.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let file = match compat_sys::open_regular(path) {
         Ok(file) => file,
@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Opens a file as a stream; none where it does not exist.
+/// Opens a file as a stream. Returns `None` if it does not exist.
 pub(super) fn stream(path: &Path) -> Result<Option<BlobReader>> {
     let file = match compat_sys::open_regular(path) {
         Ok(file) => file,
@@ -50,8 +50,8 @@ pub(super) fn stream(path: &Path) -> Result<Option<BlobReader>> {
     }))))
 }
 
-/// Writes a file so that others see the old content or the new, never a part, and so that it
-/// survives a crash once this returns.
+/// Writes a file atomically: readers see the old or the new content, never a part. The content survives a
+/// crash once the function has returned.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut temporary = temporary(directory)?;
@@ -59,16 +59,16 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     persist(temporary, path)
 }
 
-/// A temporary file in a directory, readable by all once it has its name (what umask leaves).
+/// Creates a temporary file in a directory. Its final permissions depend on umask.
 pub(super) fn temporary(directory: &Path) -> Result<Temporary> {
     Temporary::new(directory).map_err(Error::io("write in", directory))
 }
 
-/// Flushes a temporary file and gives it its name.
+/// Flushes a temporary file and renames it.
 pub(super) fn persist(temporary: Temporary, path: &Path) -> Result<()> {
     temporary.as_file().sync_data().map_err(Error::io("write", path))?;
     temporary.persist(path).map_err(Error::io("write", path))?;
-    // The name is durable once the directory is; a file system that cannot do that has no more to give.
+    // The name is durable once the directory is. A file system without this guarantee has nothing better.
     if let Some(directory) = path.parent().and_then(|directory| File::open(directory).ok()) {
         let _ = directory.sync_all();
     }
@@ -80,14 +80,14 @@ pub(super) struct Lock {
     _file: File,
 }
 
-/// Takes the lock of a layout. Waiting is done in small sleeps: another task of this thread may be
-/// the one that holds it.
+/// Takes the lock of a layout. It waits in short sleeps, because another task of this thread may hold the
+/// lock.
 pub(super) async fn lock(path: &Path) -> Result<Lock> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        // A pipe in its place would wait for a reader.
+        // A pipe in place of the file would block until it has a reader.
         .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
         .open(path)
         .map_err(Error::io("lock", path))?;

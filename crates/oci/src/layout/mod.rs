@@ -1,17 +1,17 @@
 //! OCI image layouts: a directory as a registry (image-spec, `image-layout.md`).
 //!
-//! On disk: `oci-layout` (the version), `index.json` (the manifests that can be found, with their
-//! tags as `org.opencontainers.image.ref.name`), `blobs/ALGORITHM/HEX`. A referrer is listed in
-//! `index.json` without a name, and in an index under the fallback tag of its subject (`sha256-HEX`), which
-//! is what regctl looks at. Listing referrers means looking at the `subject` of every manifest listed, and
-//! at that index.
+//! On disk, `oci-layout` holds the version, and `index.json` lists the manifests with their tags
+//! (`org.opencontainers.image.ref.name`). `blobs/ALGORITHM/HEX` holds the content. A referrer is listed in
+//! `index.json` without a name. It is also listed in an index under the fallback tag of its subject
+//! (`sha256-HEX`), which regctl reads. To list referrers, the `subject` of every listed manifest is read, and
+//! that index.
 //!
-//! Writing: a blob is written to a temporary file, verified, flushed and renamed, so a blob that is
-//! there is whole. `index.json` is changed under an exclusive lock on the file `.compat.lock`
-//! (flock(2)), by rename too; readers take no lock. Many processes may push to one layout at once.
-//! Paths are built from digests alone, which cannot leave the directory.
+//! A blob is written to a temporary file, verified, flushed and renamed, so an existing blob is complete.
+//! `index.json` is changed under an exclusive lock on the file `.compat.lock` (flock(2)), also by rename.
+//! Readers take no lock. Many processes may push to one layout at the same time. Paths are built only from
+//! digests, which cannot lead out of the directory.
 //!
-//! Garbage is collected only by a deletion, and only what the deleted manifest alone referred to.
+//! Only a deletion removes blobs, and only those that only the deleted manifest referred to.
 
 mod delete;
 mod file;

@@ -1,4 +1,4 @@
-//! A layout, and reading from it.
+//! An image layout, and reading from it.
 
 use std::path::{Path, PathBuf};
 
@@ -21,12 +21,12 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout in a directory, which need not exist yet.
+    /// Creates the layout in a directory, which need not exist yet.
     pub(crate) fn new(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
 
-    /// How a manifest of this layout is named to people.
+    /// Returns the name of a manifest in this layout for display.
     pub(crate) fn display(&self, selector: &Selector) -> String {
         let root = self.root.display();
         match selector {
@@ -48,7 +48,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] where the directory is no layout.
+    /// If the directory is not a layout ([`Error::Layout`]).
     pub(crate) fn index(&self) -> Result<Index> {
         let fault = |reason: &str| Error::Layout { path: self.root.clone(), reason: reason.to_owned() };
         if !self.root.exists() {
@@ -70,7 +70,7 @@ impl Layout {
             .map_err(|error| Error::malformed(self.index_path().display().to_string(), error.to_string()))
     }
 
-    /// Finds a manifest in `index.json`; by digest also one that only the blobs have.
+    /// Finds a manifest in `index.json`. A digest also finds a manifest that is not listed.
     pub(super) fn find(&self, selector: &Selector) -> Result<Descriptor> {
         let not_found = || Error::NotFound { what: self.display(selector) };
         let index = self.index()?;
@@ -91,11 +91,11 @@ impl Layout {
         }
     }
 
-    /// The one manifest that is no referrer.
+    /// Returns the only manifest that is not a referrer.
     fn only(&self, index: Index) -> Result<Descriptor> {
         let mut found: Vec<Descriptor> = Vec::new();
         for entry in index.manifests {
-            // A list of referrers is nobody's image.
+            // A list of referrers is not an image.
             if is_list_of_referrers(&entry) {
                 continue;
             }
@@ -112,17 +112,17 @@ impl Layout {
             }
             (count, _) => Err(FormatError::InvalidReference {
                 reference: self.display(&Selector::Only),
-                reason: format!("it has {count} manifests, name one of the tags {}", listed(&self.tags()?)),
+                reason: format!("it has {count} manifests: use one of the tags {}", listed(&self.tags()?)),
             }
             .into()),
         }
     }
 
-    /// Reads a manifest, verified.
+    /// Reads a manifest and verifies it.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], or what is wrong with the layout.
+    /// If the manifest does not exist ([`Error::NotFound`]), or the layout is invalid.
     pub(crate) fn manifest(&self, selector: &Selector) -> Result<Resolved> {
         let entry = self.find(selector)?;
         let bytes = self.read_manifest(&entry)?;
@@ -142,11 +142,11 @@ impl Layout {
         Ok(bytes.into())
     }
 
-    /// The digest of a manifest, where the layout has it.
+    /// Returns the digest of a manifest, if the layout has it.
     ///
     /// # Errors
     ///
-    /// If the layout cannot be read; a missing one has nothing.
+    /// If the layout cannot be read. A layout that does not exist has no manifests.
     pub(crate) fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
         if !self.root.join("index.json").exists() {
             return Ok(None);
@@ -158,11 +158,11 @@ impl Layout {
         }
     }
 
-    /// Reads a blob, verified.
+    /// Reads a blob and verifies it.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::TooLarge`], or what is wrong with it.
+    /// If the blob does not exist ([`Error::NotFound`]), is too large ([`Error::TooLarge`]) or invalid.
     pub(crate) fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
         let what = || self.display(&Selector::Digest(descriptor.digest.clone()));
         if descriptor.size > limit {
@@ -174,11 +174,11 @@ impl Layout {
         Ok(bytes.into())
     }
 
-    /// Opens a blob as a stream that verifies what passes.
+    /// Opens a blob as a stream that verifies the content.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], or where it cannot be opened.
+    /// If the blob does not exist ([`Error::NotFound`]) or cannot be opened.
     pub(crate) fn open_blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
         let path = self.blob_path(&descriptor.digest);
         let Some(reader) = file::stream(&path)? else {
@@ -188,17 +188,17 @@ impl Layout {
         Ok(blob::verified(reader, descriptor))
     }
 
-    /// Whether a blob is there.
+    /// Returns whether a blob exists.
     pub(crate) fn has_blob(&self, descriptor: &Descriptor) -> bool {
         let found = std::fs::metadata(self.blob_path(&descriptor.digest));
         found.is_ok_and(|found| found.is_file() && found.len() == descriptor.size)
     }
 
-    /// All tags, in order.
+    /// Returns all tags in order.
     ///
     /// # Errors
     ///
-    /// If the directory is no layout.
+    /// If the directory is not a layout.
     pub(crate) fn tags(&self) -> Result<Vec<String>> {
         let entries = self.index()?.manifests;
         let images = entries.iter().filter(|entry| !is_list_of_referrers(entry));
@@ -209,7 +209,7 @@ impl Layout {
         Ok(tags)
     }
 
-    /// The manifests that refer to `subject`.
+    /// Returns the manifests that refer to `subject`.
     ///
     /// # Errors
     ///
@@ -238,7 +238,7 @@ impl Layout {
         Ok(found)
     }
 
-    /// A listed manifest; none where its blob is missing or is no manifest, which is no reason to
+    /// Returns a listed manifest, or `None` if its blob is missing or invalid. One such manifest must not
     /// hide the others.
     pub(super) fn parse(&self, entry: &Descriptor) -> Result<Option<Manifest>> {
         let what = || self.display(&Selector::Digest(entry.digest.clone()));
@@ -254,7 +254,7 @@ impl Layout {
     }
 }
 
-/// Whether an entry is the index under a fallback tag.
+/// Returns whether an entry is the index under a fallback tag.
 fn is_list_of_referrers(entry: &Descriptor) -> bool {
     let tag = entry.annotations.get(REF_NAME).map_or("", String::as_str);
     entry.media_type == IMAGE_INDEX && digest::is_fallback_tag(tag)
@@ -264,7 +264,7 @@ pub(super) fn named(entry: &Descriptor, tag: &str) -> bool {
     entry.annotations.get(REF_NAME).is_some_and(|name| name == tag)
 }
 
-/// The descriptor that a listing of referrers has: with the manifest's type and annotations.
+/// Returns the descriptor for a list of referrers, with the manifest's type and annotations.
 pub(super) fn as_referrer(entry: &Descriptor, manifest: &Manifest) -> Descriptor {
     let mut descriptor = entry.bare();
     descriptor.artifact_type = manifest.kind().map(str::to_owned);

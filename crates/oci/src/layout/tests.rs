@@ -1,4 +1,4 @@
-//! Layouts in temporary directories.
+//! Tests of layouts in temporary directories.
 
 use std::fs;
 
@@ -80,11 +80,11 @@ fn a_referrer_is_listed_under_the_fallback_tag_for_clients_that_look_there() {
         [&attached[0], &attached[1]]
     );
     assert!(list.manifests.iter().all(|entry| entry.artifact_type.is_some()));
-    // Nothing is left of the list as it was, and the tag is no image's.
+    // Nothing of the old list is left, and the tag is not that of an image.
     let blobs = fs::read_dir(layout.root.join("blobs/sha256")).unwrap().count();
     assert_eq!(blobs, 1 + 2 * 2 + 2 + 1, "empty configuration, artifacts with documents, image, list");
     assert_eq!(layout.tags().unwrap(), ["app"]);
-    // What somebody else keeps there stays.
+    // Content from other clients stays.
     let other = push_image(&layout);
     run(push(&Store::Layout(layout.clone()), Some(&tag), &packed("other"), true)).unwrap();
     attach_to(&layout, &other, "3");
@@ -108,7 +108,8 @@ fn deleting_a_referrer_keeps_what_the_image_needs() {
     let image = push_image(&layout);
     let referrer = attach_to(&layout, &image, "1");
     let deleted = run(layout.delete(&Selector::Digest(referrer.digest))).unwrap();
-    // The manifest, its document, and the list it was in; the empty configuration is the image's too.
+    // Deleted are the manifest, its document, and the list that contained it. The image also uses the empty
+    // configuration.
     assert_eq!(deleted.blobs, 3);
     assert!(layout.referrers(&image.digest).unwrap().is_empty());
     let manifest = layout.manifest(&Selector::Only).unwrap().parse().unwrap();
@@ -121,7 +122,7 @@ fn deleting_a_referrer_takes_it_out_of_the_index_under_the_fallback_tag() {
     let (_directory, layout) = layout();
     let image = push_image(&layout);
     let [first, second] = ["1", "2"].map(|text| attach_to(&layout, &image, text));
-    // As clients without the referrers API leave it.
+    // Clients without the referrers API leave it in this state.
     let tag = image.digest.fallback_tag();
     let fallback = Index { manifests: vec![first.clone(), second.clone()], ..Index::default() };
     let bytes = Bytes::from(serde_json::to_vec(&fallback).unwrap());
@@ -209,7 +210,7 @@ fn a_directory_with_something_else_is_not_made_a_layout() {
     let error =
         run(put.put_manifest(ManifestName::Tag("x"), &descriptor, &Bytes::from_static(b"{}"))).unwrap_err();
     let shown = error.to_string().replace(&directory.path().display().to_string(), "DIR");
-    insta::assert_snapshot!(shown, @"DIR is not an OCI image layout: it is not empty, it holds thesis.txt");
+    insta::assert_snapshot!(shown, @"DIR is not an OCI image layout: it is not empty: it contains thesis.txt");
 }
 
 #[test]

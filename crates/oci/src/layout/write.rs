@@ -1,4 +1,4 @@
-//! Writing to a layout.
+//! Writes to a layout.
 
 use std::collections::HashSet;
 use std::fs;
@@ -20,15 +20,15 @@ use crate::format::manifest::{Descriptor, IMAGE_INDEX, Index, Manifest, REF_NAME
 
 const VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
-/// How often a blob is read again whose source broke off.
+/// The maximum number of attempts to read a blob if its source breaks off.
 const ATTEMPTS: u32 = 3;
 
 impl Layout {
-    /// Writes a blob unless it is there; says whether it was written.
+    /// Writes a blob unless it exists. Returns whether it was written.
     ///
     /// # Errors
     ///
-    /// If the source is not what its descriptor says, or the disk is full.
+    /// If the source does not match its descriptor, or the disk is full.
     pub(crate) async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<bool> {
         let path = self.blob_path(&descriptor.digest);
         if self.has_blob(descriptor) {
@@ -62,7 +62,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// If the directory holds something else, or cannot be written.
+    /// If the directory contains something else, or cannot be written.
     pub(crate) async fn put_manifest(
         &self,
         name: ManifestName<'_>,
@@ -106,8 +106,9 @@ impl Layout {
         outcome
     }
 
-    /// Lists a referrer in the index under its subject's fallback tag too, where clients look that do not read every
-    /// manifest of a layout (regctl). What lies there and is no index stays as it is. Says whether anything changed.
+    /// Lists a referrer also in the index under the fallback tag of its subject. Clients such as regctl read
+    /// it instead of every manifest of a layout. Other content under that tag does not change. Returns
+    /// whether anything changed.
     fn refer(&self, index: &mut Index, subject: &Digest, entry: Descriptor) -> Result<bool> {
         let tag = subject.fallback_tag();
         let place = index.manifests.iter().position(|known| named(known, &tag));
@@ -129,7 +130,7 @@ impl Layout {
         match place {
             Some(place) => {
                 let old = std::mem::replace(&mut index.manifests[place], named);
-                // Nothing else leads to the list as it was.
+                // Nothing else refers to the old list.
                 if !index.manifests.iter().any(|known| known.digest == old.digest) {
                     let _ = fs::remove_file(self.blob_path(&old.digest));
                 }
@@ -139,8 +140,8 @@ impl Layout {
         Ok(true)
     }
 
-    /// Changes `index.json` for a manifest that has all it leads to: a deletion may have taken away
-    /// what was there when it was pushed. Looked at under the lock, so that nothing is lost after it.
+    /// Changes `index.json` for a manifest whose content is complete. A deletion may have removed content
+    /// after it was pushed. The check happens under the lock, so that nothing is lost after it.
     async fn change_whole(&self, root: &Digest, change: impl FnOnce(&mut Index) -> bool) -> Result<()> {
         let mut outcome = Ok(());
         self.change_index(|index| {
@@ -151,7 +152,7 @@ impl Layout {
         outcome
     }
 
-    /// Makes the directory a layout, where it is missing or empty.
+    /// Creates the layout if the directory is missing or empty.
     fn create(&self) -> Result<()> {
         let marker = self.root.join("oci-layout");
         self.remove_abandoned();
@@ -162,7 +163,7 @@ impl Layout {
             let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
             names.into_iter().find(|name| {
                 let name = name.to_string_lossy();
-                // What another process that creates the same layout may have made already.
+                // Another process that creates the same layout may have made these.
                 !(name.starts_with(".compat")
                     || name == "blobs"
                     || name == "index.json"
@@ -170,7 +171,7 @@ impl Layout {
             })
         });
         if let Some(name) = strange {
-            let reason = format!("it is not empty, it holds {}", name.to_string_lossy());
+            let reason = format!("it is not empty: it contains {}", name.to_string_lossy());
             return Err(Error::Layout { path: self.root.clone(), reason });
         }
         let blobs = self.root.join("blobs/sha256");
@@ -178,7 +179,7 @@ impl Layout {
         file::write(&marker, VERSION)
     }
 
-    /// Removes what processes left that were killed, once a run.
+    /// Removes the temporary files of killed processes, once per run.
     fn remove_abandoned(&self) {
         static CLEANED: Mutex<Option<HashSet<PathBuf>>> = Mutex::new(None);
         let mut cleaned = CLEANED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,8 +192,8 @@ impl Layout {
         }
     }
 
-    /// Changes `index.json` under the lock, which is handed out; `change` says whether there is
-    /// anything to write.
+    /// Changes `index.json` under the lock, and returns the lock. `change` returns whether anything must be
+    /// written.
     pub(super) async fn change_index(&self, change: impl FnOnce(&mut Index) -> bool) -> Result<file::Lock> {
         let lock = file::lock(&self.root.join(".compat.lock")).await?;
         let mut index = if self.index_path().exists() { self.index()? } else { Index::default() };
@@ -206,7 +207,7 @@ impl Layout {
     }
 }
 
-/// Lists a manifest that has no tag.
+/// Lists a manifest without a tag.
 fn list(index: &mut Index, entry: Descriptor) -> bool {
     if index.manifests.iter().any(|known| known.digest == entry.digest) {
         return false;
@@ -215,8 +216,8 @@ fn list(index: &mut Index, entry: Descriptor) -> bool {
     true
 }
 
-/// Gives a tag to a manifest, and takes it from another. An entry without a name for the same
-/// manifest says no more than the one with it.
+/// Moves a tag to a manifest. An entry without a name for the same manifest is removed, because it adds
+/// nothing.
 fn tag_entry(index: &mut Index, tag: &str, entry: Descriptor) -> bool {
     if index.manifests.contains(&entry) {
         return false;

@@ -1,10 +1,10 @@
-//! What is wanted of a repository, and the login that a registry grants for it.
+//! The requested access to a repository, and the login that a registry grants for it.
 
 use std::time::Instant;
 
 use reqwest::header::HeaderValue;
 
-/// What is going to be done with a repository: one token covers all of it.
+/// The requested access to a repository. One token covers all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Reading.
@@ -16,7 +16,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// The actions, as a scope names them.
+    /// Returns the actions, as named in a scope.
     pub(crate) fn actions(self) -> &'static str {
         match self {
             Self::Pull => "pull",
@@ -26,41 +26,41 @@ impl Access {
     }
 }
 
-/// What a login is for.
+/// The key of a login.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LoginKey {
     /// The registry.
     pub host: String,
     /// The repository.
     pub name: String,
-    /// What is wanted of it.
+    /// The access.
     pub access: Access,
-    /// A repository of the same registry that blobs are mounted from.
+    /// A repository of the same registry from which blobs are mounted.
     pub from: Option<String>,
 }
 
-/// What is sent to prove who one is.
+/// The proof of identity that is sent.
 #[derive(Clone, Debug)]
 pub(super) struct Login {
-    /// The `Authorization` header; none for anonymous access without a token.
+    /// The `Authorization` header, or `None` for anonymous access without a token.
     pub header: Option<HeaderValue>,
     /// The scope of the token.
     pub scope: String,
-    /// Where the credentials came from, for messages.
+    /// The origin of the credentials, for messages.
     pub origin: Option<String>,
-    /// When the token is said to expire.
+    /// The stated expiry of the token.
     pub expires: Option<Instant>,
-    /// The token is one that was kept by the user, not one that was fetched.
+    /// Whether the user stored this token. Otherwise it was fetched.
     pub kept: bool,
 }
 
 impl Login {
-    /// Whether the token is said to be good still.
+    /// Returns whether the token is still valid by its stated expiry.
     pub(super) fn is_current(&self) -> bool {
         self.expires.is_none_or(|expires| Instant::now() < expires)
     }
 
-    /// Whether no credentials were given.
+    /// Returns whether no credentials were given.
     pub(super) fn is_anonymous(&self) -> bool {
         self.origin.is_none()
     }

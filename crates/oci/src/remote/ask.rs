@@ -1,4 +1,4 @@
-//! How a repository is asked: addresses, logins, plain HTTP or TLS, and what a refusal says.
+//! Requests to a repository: addresses, logins, plain HTTP or TLS, and error responses.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -25,24 +25,24 @@ pub(super) struct Ask {
     pub headers: Vec<(HeaderName, String)>,
     pub body: RequestBody,
     pub repeat: Repeat,
-    /// What it is for, as a verb with its object.
+    /// The purpose, as a verb with its object.
     pub action: String,
-    /// The most bytes of a successful answer's body.
+    /// The limit on the body of a successful response, in bytes.
     pub limit: u64,
-    /// Whether there is another way if a redirect leads to another origin that fails.
+    /// Whether a fallback exists if a redirect leads to another origin that fails.
     pub tentative: bool,
 }
 
-/// Where a request goes.
+/// The target of a request.
 pub(super) enum AskTarget {
-    /// To a path and query below `/v2/NAME/`.
+    /// A path and query below `/v2/NAME/`.
     Path(String),
-    /// To an address that the registry gave.
+    /// An address that the registry returned.
     Url(Url),
 }
 
 impl Ask {
-    /// A request that only reads.
+    /// Creates a request that only reads.
     pub(super) fn read(path: String, what: &str, limit: u64) -> Self {
         Self {
             method: Method::GET,
@@ -56,7 +56,7 @@ impl Ask {
         }
     }
 
-    /// The same, with the manifest types that are understood.
+    /// Returns the same request with the supported manifest types.
     pub(super) fn accepting_manifests(mut self) -> Self {
         self.headers.push((ACCEPT, manifest::ACCEPT.to_owned()));
         self
@@ -64,7 +64,7 @@ impl Ask {
 }
 
 impl Repository {
-    /// Sends a request and wants success; a 404 is "not found".
+    /// Sends a request that must succeed. A 404 means "not found".
     pub(super) async fn ask_ok(&self, ask: Ask, what: &str) -> Result<Answer> {
         let action = ask.action.clone();
         let answer = self.ask(ask).await?;
@@ -75,8 +75,8 @@ impl Repository {
         }
     }
 
-    /// Sends a request, logging in when asked to. A 401 comes back as an answer only for a body that
-    /// cannot be sent again; the login is renewed by then.
+    /// Sends a request and logs in if necessary. A 401 is returned only for a body that cannot be sent again.
+    /// The login has then been renewed.
     pub(super) async fn ask(&self, ask: Ask) -> Result<Answer> {
         let mut request = self.request(ask)?;
         let mut rounds = 0;
@@ -102,17 +102,18 @@ impl Repository {
         }
     }
 
-    /// Whether another origin than the registry's answered: its challenge gets no credentials.
+    /// Returns whether the response came from another origin than the registry. Its challenge receives no
+    /// credentials.
     pub(super) fn is_foreign(&self, answer: &Answer) -> Result<bool> {
         let (base, _) = self.client.base(&self.key.host)?;
         Ok(answer.url.origin() != base.origin())
     }
 
-    /// Sends a request; where plain HTTP was only a guess and the answer is that of a host that
-    /// wants TLS, sends it again in TLS.
+    /// Sends a request. If plain HTTP was only a guess and the host requires TLS, the request is sent again
+    /// over TLS.
     async fn send_guessing(&self, request: &mut Request, login: Option<&Login>) -> Result<Answer> {
         let (base, scheme) = self.client.base(&self.key.host)?;
-        // The login is the registry's: an address elsewhere that the registry gave gets none.
+        // The login belongs to the registry. An address at another origin receives none.
         let own = request.url.origin() == base.origin();
         let header = login.and_then(|login| login.header.as_ref()).filter(|_| own);
         let outcome = self.client.exchange(request, header).await;
@@ -130,7 +131,7 @@ impl Repository {
         self.client.settle(&self.key.host, Scheme::Https);
         let _ = request.url.set_scheme("https");
         match self.client.exchange(request, None).await {
-            // What said nothing of TLS may have meant what it said: then the first outcome counts.
+            // A vague error may not have been about TLS. If TLS fails too, the first outcome counts.
             Err(error) if hint == TlsHint::Vague && !error.is_about_certificates() => {
                 self.client.settle(&self.key.host, Scheme::GuessedHttp);
                 request.url = plain;
@@ -160,7 +161,7 @@ impl Repository {
         Ok(Request { method, url, headers, body, repeat, action, limit, registry, secret, tentative })
     }
 
-    /// The failure of a 404: what was asked for is missing, or all of the repository.
+    /// Returns the failure for a 404: the content or the whole repository does not exist.
     pub(super) fn not_found(&self, answer: &Answer, what: &str) -> Error {
         let all = error_text(answer).contains("NAME_UNKNOWN");
         let what =
@@ -168,7 +169,7 @@ impl Repository {
         Error::NotFound { what }
     }
 
-    /// The failure that an answer stands for.
+    /// Returns the failure for a response.
     pub(super) fn failure(&self, answer: &Answer, action: &str) -> Error {
         let host = self.key.host.clone();
         let action = action.to_owned();
@@ -181,7 +182,7 @@ impl Repository {
             }
             403 => {
                 let login = self.client.login(&self.key);
-                // Where the registry sends this client, no login of the registry counts.
+                // A login of the registry has no effect at the target of a redirect.
                 let anonymous = login.is_none_or(|login| login.is_anonymous())
                     && !self.is_foreign(answer).unwrap_or(false);
                 let login_at = anonymous.then(|| self.key.host.clone());
@@ -192,7 +193,7 @@ impl Repository {
                 let wait = answer.header("retry-after").filter(|_| status == 429 || status == 503);
                 let retry_after = wait.and_then(|wait| retry_after_of(wait, SystemTime::now()));
                 if let Some(wait) = wait {
-                    let _ = write!(detail, " (it asks to wait: {})", shown(wait, 40));
+                    let _ = write!(detail, " (retry after: {})", shown(wait, 40));
                 }
                 Error::Status { host, action, status, detail, retry_after }
             }
@@ -200,7 +201,7 @@ impl Repository {
     }
 }
 
-/// What the outcome of a request in plain HTTP says about TLS.
+/// The evidence for TLS in the outcome of a plain HTTP request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TlsHint {
     None,
@@ -211,14 +212,14 @@ enum TlsHint {
 fn tls_hint(request: &Request, outcome: &Result<Answer>) -> TlsHint {
     match outcome {
         Ok(answer) if answer.status == 400 && is_tls_complaint(&answer.body) => TlsHint::Clear,
-        // The answer to HEAD has no body to say why.
+        // The response to HEAD has no body with a reason.
         Ok(answer) if answer.status == 400 && request.method == Method::HEAD => TlsHint::Vague,
         Err(Error::Transport { transient: true, .. }) => TlsHint::Vague,
         _ => TlsHint::None,
     }
 }
 
-/// Whether a 400 is what servers of TLS answer to plain HTTP (Go's, nginx's, Apache's).
+/// Returns whether a 400 is the response of a TLS server (Go, nginx, Apache) to plain HTTP.
 fn is_tls_complaint(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body).to_ascii_lowercase();
     [

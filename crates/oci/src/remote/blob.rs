@@ -1,4 +1,5 @@
-//! The requests for blobs that exist (distribution-spec, "pulling blobs", "checking if content exists in the registry").
+//! Requests for existing blobs (distribution-spec, "pulling blobs", "checking if content exists in the
+//! registry").
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -13,11 +14,11 @@ use crate::format::manifest::Descriptor;
 use crate::limit;
 
 impl Repository {
-    /// Whether the repository has a blob.
+    /// Returns whether the repository has a blob.
     ///
     /// # Errors
     ///
-    /// If the registry does not answer, or refuses.
+    /// If the registry does not respond, or refuses.
     pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool> {
         let what = self.display(digest.as_str());
         let mut ask = Ask::read(format!("blobs/{digest}"), &what, limit::ERROR_BODY);
@@ -26,17 +27,19 @@ impl Repository {
         match answer.status.as_u16() {
             200 => Ok(true),
             404 | 405 => Ok(false),
-            // A storage service that this was handed to may not know the method: then it is sent.
+            // The storage service at the target of a redirect may not support the method. The blob is then
+            // sent.
             _ if self.is_foreign(&answer)? => Ok(false),
             _ => Err(self.failure(&answer, &format!("read {what}"))),
         }
     }
 
-    /// Fetches a blob into memory, verified.
+    /// Fetches a blob into memory and verifies it.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] beyond `limit`, [`Error::NotFound`], or what went wrong.
+    /// If the blob exceeds `limit` ([`Error::TooLarge`]), does not exist ([`Error::NotFound`]), or the
+    /// registry fails.
     pub(crate) async fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
         let what = self.display(descriptor.digest.as_str());
         if descriptor.size > limit {
@@ -47,7 +50,7 @@ impl Repository {
         let mut tries = 0;
         loop {
             let answer = self.ask_ok(Ask::read(path.clone(), &what, bound), &what).await?;
-            // An answer without a length that ends early looks complete to HTTP.
+            // To HTTP, a response without a length that ends early looks complete.
             let short = (answer.body.len() as u64) < descriptor.size;
             if !short || tries >= self.client.options().retries {
                 descriptor.verify(&answer.body)?;
@@ -58,12 +61,12 @@ impl Repository {
         }
     }
 
-    /// Opens a blob as a stream that verifies what passes. A connection that breaks is taken up where it
-    /// broke.
+    /// Opens a blob as a stream that verifies the content. A broken connection is resumed at the same
+    /// position.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], or what went wrong.
+    /// If the blob does not exist ([`Error::NotFound`]), or the registry fails.
     pub(crate) async fn open_blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
         let part = self.open_part(&descriptor.digest, descriptor.size, 0).await?;
         Ok(blob::verified(resumed(self.clone(), descriptor, part), descriptor))

@@ -1,5 +1,5 @@
-//! Why no answer came, in words for people: name resolution, certificates, connections. What libraries write for
-//! their developers (`Query { name: … }`, `CertificateError`) is not shown.
+//! The reason for a missing response, in plain words: name resolution, certificates, connections. The debug
+//! output of libraries (`Query { name: … }`, `CertificateError`) is not shown.
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 
-/// Causes that say only that something failed.
+/// Causes that add no information.
 const OUTER_CAUSES: &[&str] = &["error sending request", "client error (", "tcp connect error"];
 
-/// Whether the connection broke, as opposed to never having come about.
+/// Returns whether the connection broke. It returns false if there was no connection.
 pub(super) fn is_transient(error: &reqwest::Error) -> bool {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -25,7 +25,7 @@ pub(super) fn is_transient(error: &reqwest::Error) -> bool {
     !(error.is_connect() || error.is_builder() || error.is_timeout())
 }
 
-/// The causes of an error in one line, each said once.
+/// Returns the causes of an error in one line without repetition.
 pub(crate) fn causes(error: &(dyn StdError + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut cause = Some(error);
@@ -46,7 +46,7 @@ pub(crate) fn causes(error: &(dyn StdError + 'static)) -> String {
     resolution_fault(&text).map_or(text, str::to_owned)
 }
 
-/// What went wrong when a host's name was looked up; none if something else did.
+/// Returns the reason if a host name could not be resolved, otherwise `None`.
 fn resolution_fault(text: &str) -> Option<&'static str> {
     let lower = text.to_ascii_lowercase();
     if !(lower.contains("dns error") || lower.contains("resolving dns")) {
@@ -69,9 +69,9 @@ fn resolution_fault(text: &str) -> Option<&'static str> {
     })
 }
 
-/// What is wrong with the other side's certificate, if that is the cause.
+/// Returns the fault of the other side's certificate, if that is the cause.
 fn certificate_fault(error: &(dyn StdError + 'static)) -> Option<String> {
-    // An I/O error's source is what its inner error has as source: the inner one itself is got at like this only.
+    // The source of an I/O error skips its inner error, so the inner error is read in this way.
     let wrapped = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
     if let Some(inner) = wrapped {
         return certificate_fault(inner);
@@ -87,12 +87,12 @@ fn describe(fault: &CertificateError) -> String {
         CertificateError::Expired => "its certificate has expired".to_owned(),
         CertificateError::ExpiredContext { time, not_after } => {
             let (now, end) = (date(*time), date(*not_after));
-            format!("its certificate expired on {end} (this machine's clock says {now})")
+            format!("its certificate expired on {end} (the clock of this machine: {now})")
         }
         CertificateError::NotValidYet => "its certificate is not valid yet".to_owned(),
         CertificateError::NotValidYetContext { time, not_before } => {
             let (now, start) = (date(*time), date(*not_before));
-            format!("its certificate is not valid before {start} (this machine's clock says {now})")
+            format!("its certificate is not valid before {start} (the clock of this machine: {now})")
         }
         CertificateError::NotValidForName => "its certificate is for another name".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
@@ -108,16 +108,16 @@ fn describe(fault: &CertificateError) -> String {
         other => {
             let text = format!("{other:?}");
             if text.contains("CaUsedAsEndEntity") {
-                return "its certificate is that of an authority (CA:TRUE), not of a server".to_owned();
+                return "its certificate belongs to an authority (CA:TRUE), not to a server".to_owned();
             }
-            let mut words = String::from("its certificate is not accepted: ");
+            let mut words = String::from("its certificate was rejected: ");
             let _ = write!(words, "{}", crate::format::text::shown(&text, 100));
             words
         }
     }
 }
 
-/// `DnsName("localhost")` as `localhost`.
+/// Returns `localhost` for `DnsName("localhost")`.
 fn bare(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
     inner.trim_matches('"').to_owned()
@@ -148,9 +148,9 @@ mod tests {
         };
         let expired =
             CertificateError::ExpiredContext { time: at(1_800_000_000), not_after: at(1_700_000_000) };
-        insta::assert_snapshot!(wrapped(expired), @"its certificate expired on 2023-11-14 22:13 UTC (this machine's clock says 2027-01-15 08:00 UTC)");
+        insta::assert_snapshot!(wrapped(expired), @"its certificate expired on 2023-11-14 22:13 UTC (the clock of this machine: 2027-01-15 08:00 UTC)");
         let early = CertificateError::NotValidYetContext { time: at(0), not_before: at(86_400) };
-        insta::assert_snapshot!(wrapped(early), @"its certificate is not valid before 1970-01-02 00:00 UTC (this machine's clock says 1970-01-01 00:00 UTC)");
+        insta::assert_snapshot!(wrapped(early), @"its certificate is not valid before 1970-01-02 00:00 UTC (the clock of this machine: 1970-01-01 00:00 UTC)");
         let name = CertificateError::NotValidForNameContext {
             expected: "registry.site".try_into().unwrap(),
             presented: vec!["DnsName(\"other.example\")".into(), "IpAddress(10.1.2.3)".into()],

@@ -1,5 +1,5 @@
-//! `WWW-Authenticate` challenges (RFC 9110, section 11.6.1): several in one header or in several
-//! headers, with tokens and quoted strings.
+//! `WWW-Authenticate` challenges (RFC 9110, section 11.6.1). One or several headers may contain several
+//! challenges, with tokens and quoted strings.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,14 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// A parameter's value.
+    /// Returns the value of a parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(String::as_str)
     }
 }
 
-/// Parses one header's value. What cannot be understood ends the parse; what came before counts.
+/// Parses the value of one header. Parsing stops at the first invalid part and returns the challenges before
+/// it.
 pub fn parse(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut scanner = Scanner { rest: header };
@@ -27,8 +28,8 @@ pub fn parse(header: &str) -> Vec<Challenge> {
         scanner.skip(|character| character == ',' || character.is_whitespace());
         let Some(word) = scanner.token() else { return challenges };
         scanner.skip(char::is_whitespace);
-        // `name=` belongs to the challenge before; anything else is the next scheme. What follows a
-        // scheme without a `=` (token68) is not used by any registry.
+        // `name=` belongs to the previous challenge, anything else is the next scheme. No registry uses a
+        // value without `=` after a scheme (token68).
         if scanner.take('=') {
             scanner.skip(char::is_whitespace);
             let Some(value) = scanner.value() else { return challenges };

@@ -1,9 +1,12 @@
-//! The client of all registries of one run: options, one HTTP client a host, logins.
+//! The client for all registries of one run: options, one HTTP client per host, and logins.
 //!
-//! Plain HTTP or TLS, found out per host and remembered: `--plain-http` means plain HTTP; a host that
-//! is not a loopback address speaks TLS; a loopback host for which certificates are configured speaks
-//! TLS; any other loopback host is first asked in plain HTTP (no request is lost on the registries
-//! that people run on their own machine), and in TLS where it answers that it wants that.
+//! Each host uses plain HTTP or TLS. The choice is made once per host:
+//!
+//! - With `--plain-http`, plain HTTP.
+//! - For a host that is not a loopback address, TLS.
+//! - For a loopback host with configured certificates, TLS.
+//! - For any other loopback host, plain HTTP first, so that local registries cost no extra request. If the
+//!   response requires TLS, TLS.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,18 +23,18 @@ use crate::error::{Error, Result};
 use crate::limit;
 use crate::observer::Observer;
 
-/// How registries are talked to.
+/// How to talk to registries.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// Plain HTTP instead of TLS.
+    /// Whether plain HTTP is used instead of TLS.
     pub plain_http: bool,
-    /// Whom to trust, and the client certificate.
+    /// The trusted authorities and the client certificate.
     pub tls: TlsOptions,
-    /// Where credentials are looked for.
+    /// The sources of credentials.
     pub credentials: Sources,
-    /// How long nothing may move: while connecting, waiting for an answer, transferring.
+    /// The timeout without progress: while connecting, waiting for a response, or transferring.
     pub timeout: Duration,
-    /// How often a request is repeated.
+    /// The maximum number of retries of a request.
     pub retries: u32,
 }
 
@@ -47,7 +50,7 @@ impl Default for ClientOptions {
     }
 }
 
-/// The client of all registries of one run; clones share everything.
+/// The client for all registries of one run. Clones share all state.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Shared>);
 
@@ -59,26 +62,26 @@ struct Shared {
     connections: Mutex<HashMap<String, reqwest::Client>>,
     logins: Mutex<HashMap<LoginKey, Login>>,
     without_referrers: Mutex<HashSet<(String, String)>>,
-    /// How long this run has waited between tries.
+    /// The time that this run has waited between attempts.
     waited: Mutex<Duration>,
 }
 
-/// How a registry is spoken to.
+/// The protocol of a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     Http,
-    /// Plain HTTP until the host says otherwise.
+    /// Plain HTTP until a response requires TLS.
     GuessedHttp,
     Https,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each guarded map is whole between statements, so a panic elsewhere leaves nothing half done.
+    // Each guarded map is consistent between statements, so a panic elsewhere leaves nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Client {
-    /// A client with the given options; whoever watches is told through `observer`.
+    /// Creates a client with the given options and observer.
     pub fn new(options: ClientOptions, observer: Arc<dyn Observer>) -> Self {
         Self(Arc::new(Shared {
             options,
@@ -91,23 +94,23 @@ impl Client {
         }))
     }
 
-    /// The options.
+    /// Returns the options.
     pub fn options(&self) -> &ClientOptions {
         &self.0.options
     }
 
-    /// Whoever watches.
+    /// Returns the observer.
     pub fn observer(&self) -> &dyn Observer {
         self.0.observer.as_ref()
     }
 
-    /// Whoever watches, to hand on.
+    /// Returns a shared reference to the observer.
     pub(crate) fn shared_observer(&self) -> Arc<dyn Observer> {
         self.0.observer.clone()
     }
 
-    /// Waits before another try, because of `reason`, which is said unless it takes a moment only. False, without
-    /// waiting, if that would be more than one run waits in all.
+    /// Waits before another attempt and prints `reason`, unless the pause is short. Returns false without
+    /// waiting if the total waiting time of the run would be exceeded.
     pub(super) async fn wait(&self, pause: Duration, reason: &str) -> bool {
         {
             let mut waited = locked(&self.0.waited);
@@ -123,7 +126,7 @@ impl Client {
         true
     }
 
-    /// The address that a registry's API starts from, and how sure that is.
+    /// Returns the base address of a registry's API, and its protocol.
     pub(super) fn base(&self, host: &str) -> Result<(Url, Scheme)> {
         let known = locked(&self.0.schemes).get(host).copied();
         let scheme = match known {
@@ -152,15 +155,15 @@ impl Client {
         Ok(if configured { Scheme::Https } else { Scheme::GuessedHttp })
     }
 
-    /// Remembers how a host is spoken to.
+    /// Remembers the protocol of a host.
     pub(super) fn settle(&self, host: &str, scheme: Scheme) {
         locked(&self.0.schemes).insert(host.to_owned(), scheme);
     }
 
-    /// The HTTP client for an address. `registry` is the host of the registry that is talked to;
-    /// where it points elsewhere, the client certificate given by the user stays at home.
+    /// Returns the HTTP client for an address. `registry` is the host of the registry. The client certificate
+    /// of the user is not presented to other hosts.
     pub(super) fn connection(&self, url: &Url, registry: &str) -> Result<reqwest::Client> {
-        // A reference may name the scheme's own port, an address does not: origins are compared.
+        // A reference may contain the default port, an address does not. Therefore origins are compared.
         let own = self.base(registry)?.0.origin() == url.origin();
         let authority = if own { registry.to_owned() } else { authority(url) };
         let key = format!("{}://{authority} {own}", url.scheme());
@@ -190,7 +193,7 @@ impl Client {
         builder = if url.scheme() == "https" {
             tls::add_to(builder, HostTls::read(authority, &options.tls, own)?, &options.tls)?
         } else {
-            // No authority is ever asked for plain HTTP: reading the system's would cost time.
+            // Plain HTTP needs no authorities. Reading those of the system would take time.
             tls::add_to_plain(builder)
         };
         builder.build().map_err(|error| Error::InvalidOption {
@@ -199,7 +202,7 @@ impl Client {
         })
     }
 
-    /// The login for a repository, where it is still good as far as one can tell.
+    /// Returns the login for a repository, if it still seems valid.
     pub(super) fn login(&self, key: &LoginKey) -> Option<Login> {
         let login = locked(&self.0.logins).get(key).cloned()?;
         login.is_current().then_some(login)
@@ -209,7 +212,7 @@ impl Client {
         locked(&self.0.logins).insert(key, login);
     }
 
-    /// Whether the repository is known to have no referrers API.
+    /// Returns whether the repository is known to have no referrers API.
     pub(super) fn lacks_referrers(&self, host: &str, name: &str) -> bool {
         locked(&self.0.without_referrers).contains(&(host.to_owned(), name.to_owned()))
     }
@@ -219,13 +222,13 @@ impl Client {
     }
 }
 
-/// Host and port as a reference writes them: no port where it is the scheme's own.
+/// Returns host and port as in a reference, without the default port of the scheme.
 pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Whether a host (with or without a port) is this machine: `localhost`, 127.0.0.0/8 or `::1`.
+/// Returns whether a host (with or without a port) is this machine: `localhost`, 127.0.0.0/8 or `::1`.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let Ok(url) = Url::parse(&format!("http://{host}/")) else { return false };
     match url.host() {

@@ -1,8 +1,8 @@
-//! One request and its answer: redirects, repetition, bounds on time and size. Knows nothing of
+//! One request and its response: redirects, retries, and limits on time and size. This module does not know
 //! registries.
 //!
-//! `Authorization` goes to the origin (scheme, host and port) that the request was made for, never to
-//! one it was redirected to. A redirect from TLS to plain HTTP is not followed.
+//! `Authorization` is sent only to the origin (scheme, host and port) of the request, never to the target of
+//! a redirect. A redirect from TLS to plain HTTP is not followed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,14 +26,14 @@ use crate::error::{Error, Result};
 use crate::limit;
 use crate::observer::{RequestEvent, ResponseEvent};
 
-/// An answer whose body has not been read.
+/// A response whose body has not been read.
 pub(super) struct Opened {
     response: reqwest::Response,
     url: Url,
 }
 
 impl Client {
-    /// Sends a request and reads the answer, repeating what is worth it.
+    /// Sends a request and reads the response, with retries.
     pub(super) async fn exchange(&self, request: &Request, login: Option<&HeaderValue>) -> Result<Answer> {
         let mut attempt = 0;
         loop {
@@ -48,7 +48,7 @@ impl Client {
         }
     }
 
-    /// Sends a request and hands out its body as a stream; an answer that is no success is read.
+    /// Sends a request and returns the body as a stream. An unsuccessful response is read.
     pub(super) async fn exchange_stream(
         &self,
         request: &Request,
@@ -64,8 +64,8 @@ impl Client {
                     let range = opened.response.headers().get(CONTENT_RANGE);
                     let start = start_of(range.and_then(|value| value.to_str().ok())).ok_or_else(|| {
                         Error::malformed(
-                            format!("the answer to {}", request.action),
-                            "its range cannot be read",
+                            format!("the response to {}", request.action),
+                            "its range is invalid",
                         )
                     })?;
                     return Ok(Ok(BlobPart { start, stream: self.body_stream(request, opened) }));
@@ -80,7 +80,7 @@ impl Client {
         }
     }
 
-    /// Waits before another try; false if there is to be none.
+    /// Waits before another attempt. Returns false if there is none.
     async fn pause_before_next(&self, request: &Request, outcome: &Result<Answer>, attempt: u32) -> bool {
         if attempt >= self.options().retries || matches!(request.body, RequestBody::Stream(..)) {
             return false;
@@ -102,7 +102,7 @@ impl Client {
         }
     }
 
-    /// One try, with its redirects, up to the end of the answer's headers.
+    /// Makes one attempt, including redirects, up to the end of the response's headers.
     async fn start(&self, request: &Request, login: Option<&HeaderValue>) -> Result<Opened> {
         let mut url = request.url.clone();
         for _ in 0..=limit::REDIRECTS {
@@ -111,7 +111,7 @@ impl Client {
             let response =
                 self.send(request, &url, login).await.map_err(|error| request.failed_at(&url, error))?;
             let target = match redirect_target(request, &url, &response) {
-                // The address that was asked did not fail: the one that it leads to cannot be used.
+                // The requested address did not fail: the target of its redirect is unusable.
                 Err(error) if request.tentative => return Err(Error::Elsewhere(Box::new(error))),
                 target => target?,
             };
@@ -188,13 +188,13 @@ impl Client {
         }
     }
 
-    /// How long nothing may move.
+    /// Returns the timeout without progress.
     fn patience(&self, request: &Request, url: &Url) -> Duration {
         let timeout = self.options().timeout;
         if request.is_tentative_at(url) { timeout.min(limit::ELSEWHERE) } else { timeout }
     }
 
-    /// Reads the body of an answer, within the bounds.
+    /// Reads the body of a response within the limits.
     async fn finish(&self, request: &Request, opened: Opened) -> Result<Answer> {
         let url = opened.url.clone();
         self.read_body(request, opened).await.map_err(|error| request.failed_at(&url, error))
@@ -205,9 +205,12 @@ impl Client {
         let headers = opened.response.headers().clone();
         let bound = if status.is_success() { request.limit } else { limit::ERROR_BODY };
         if status.is_success() && opened.response.content_length().is_some_and(|length| length > bound) {
-            return Err(Error::TooLarge { what: format!("the answer to {}", request.action), limit: bound });
+            return Err(Error::TooLarge {
+                what: format!("the response to {}", request.action),
+                limit: bound,
+            });
         }
-        // A body that is held in memory is small: drop by drop it may not come forever.
+        // A body in memory is small. It must not trickle in for ever.
         let timeout = self.patience(request, &opened.url);
         let deadline = Instant::now() + timeout * 4;
         let mut body = BytesMut::new();
@@ -222,7 +225,7 @@ impl Client {
             };
             if body.len() as u64 + chunk.len() as u64 > bound {
                 if status.is_success() {
-                    let what = format!("the answer to {}", request.action);
+                    let what = format!("the response to {}", request.action);
                     return Err(Error::TooLarge { what, limit: bound });
                 }
                 break;
@@ -264,15 +267,15 @@ impl Client {
     }
 }
 
-/// States how long the body is of a method that has one, also if it is empty: what is sent without a body gets no
-/// `Content-Length` from the HTTP library, and Google's registry answers 411 to that (RFC 9110, section 8.6).
+/// Sets the length of the body, even if it is empty, for methods with a body. The HTTP library sends no
+/// `Content-Length` for an empty body, and Google's registry then returns 411 (RFC 9110, section 8.6).
 fn state_length(request: &Request, headers: &mut HeaderMap, length: usize) {
     if [Method::POST, Method::PUT, Method::PATCH].contains(&request.method) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 
-/// Where an answer sends the request to, if it does and if it may.
+/// Returns the target of a redirect, if the response has one that may be followed.
 fn redirect_target(request: &Request, from: &Url, response: &reqwest::Response) -> Result<Option<Url>> {
     let status = response.status().as_u16();
     let reading = request.method == Method::GET || request.method == Method::HEAD;
@@ -293,12 +296,12 @@ fn redirect_target(request: &Request, from: &Url, response: &reqwest::Response) 
     Ok(Some(target))
 }
 
-/// Whether an address that a registry pointed to may be used at all.
+/// Checks whether an address from a registry may be used.
 pub(super) fn check_target(registry: &str, from: &Url, target: &Url) -> Result<()> {
     let reason = match (from.scheme(), target.scheme()) {
         ("https", "http") => "it leads from TLS to plain HTTP",
         (_, "http" | "https") if target.host_str().is_some() => return Ok(()),
-        _ => "it is no HTTP address",
+        _ => "it is not an HTTP address",
     };
     Err(Error::Redirect { host: registry.to_owned(), target: redact::url(target), reason: reason.to_owned() })
 }
@@ -312,7 +315,8 @@ fn transport(url: &Url, request: &Request, error: reqwest::Error) -> Error {
 }
 
 fn transport_error(host: String, action: String, error: reqwest::Error) -> Error {
-    // What the sending side of a stream failed with is the cause; the connection is its victim.
+    // If the sending side of a stream failed, that is the cause, and the broken connection only follows from
+    // it.
     let mut cause = std::error::Error::source(&error);
     while let Some(source) = cause {
         if let Some(own) = source.downcast_ref::<Error>() {
@@ -322,12 +326,12 @@ fn transport_error(host: String, action: String, error: reqwest::Error) -> Error
         cause = source.source();
     }
     let transient = is_transient(&error);
-    // The address is in the message already, and it may hold a secret.
+    // The message already contains the address, which may contain a secret.
     let text = causes(&error.without_url());
     Error::Transport { host, action, transient, source: text.into() }
 }
 
-/// How fast a stream comes: drop by drop it would hold whoever waits for it forever.
+/// The rate of a stream. A stream that trickles in must not block its reader for ever.
 #[derive(Default)]
 struct Pace {
     waited: Duration,
@@ -335,8 +339,8 @@ struct Pace {
 }
 
 impl Pace {
-    /// Counts a chunk that was waited for; whether the stream was fast enough over the last `window` of
-    /// waiting. What happens between chunks is not the sender's fault.
+    /// Counts a received chunk. Returns whether the stream was fast enough in the last `window` of waiting.
+    /// Time between chunks is not the sender's fault.
     fn keeps_up(&mut self, received: usize, waited: Duration, window: Duration) -> bool {
         self.waited += waited;
         self.received += received as u64;
@@ -349,7 +353,7 @@ impl Pace {
     }
 }
 
-/// When something last moved.
+/// The time of the last progress.
 struct Pulse {
     start: Instant,
     last: AtomicU64,
@@ -370,7 +374,7 @@ impl Pulse {
     }
 }
 
-/// Waits for a future as long as the pulse beats; none when it stopped for `idle`.
+/// Waits for a future while the pulse beats. Returns `None` if it has stopped for `idle`.
 async fn with_idle<T>(future: impl Future<Output = T>, pulse: &Pulse, idle: Duration) -> Option<T> {
     let mut future = std::pin::pin!(future);
     loop {

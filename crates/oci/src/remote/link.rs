@@ -3,19 +3,19 @@
 use reqwest::header::{HeaderMap, LINK};
 use url::Url;
 
-/// The next page's address, resolved against the page it came from; none where no header names one.
+/// Returns the address of the next page, resolved against the current page, or `None` if no header names one.
 ///
-/// A listing does not send its readers elsewhere: of an address with another origin, which a
-/// registry behind a proxy gives because it does not know its own, path and query count.
+/// A listing never leads to another host. A registry behind a proxy may state another origin because it does
+/// not know its public name. Only the path and query of the address are used.
 pub fn next(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, String> {
     for value in headers.get_all(LINK) {
         if let Some(target) = target_of(&String::from_utf8_lossy(value.as_bytes()))? {
-            let fault = |reason: &str| format!("the address of its next page is unusable: {reason}");
+            let fault = |reason: &str| format!("the address of its next page is invalid: {reason}");
             let url = page.join(target.trim()).map_err(|error| fault(&error.to_string()))?;
             if !matches!(url.scheme(), "http" | "https") {
-                return Err(fault("it is no HTTP address"));
+                return Err(fault("it is not an HTTP address"));
             }
-            // Not joined: a path that begins with two slashes would name another host.
+            // Not joined, because a path that begins with two slashes would name another host.
             let mut own = page.clone();
             own.set_path(url.path());
             own.set_query(url.query());
@@ -26,7 +26,7 @@ pub fn next(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, String> {
     Ok(None)
 }
 
-/// The target of `rel="next"` in one header.
+/// Returns the target of `rel="next"` in one header.
 fn target_of(header: &str) -> Result<Option<String>, String> {
     if !header.contains('<') {
         return Ok(bare_target_of(header));
@@ -34,7 +34,7 @@ fn target_of(header: &str) -> Result<Option<String>, String> {
     let mut rest = header;
     while let Some(start) = rest.find('<') {
         let Some((target, after)) = rest[start + 1..].split_once('>') else {
-            return Err("its Link header has no end".to_owned());
+            return Err("its Link header is incomplete".to_owned());
         };
         let parameters = after.split_once('<').map_or(after, |(parameters, _)| parameters);
         if has_next(parameters) {
@@ -45,7 +45,8 @@ fn target_of(header: &str) -> Result<Option<String>, String> {
     Ok(None)
 }
 
-/// The target of a header without the angle brackets, as some registries write it: `/v2/a?last=b; rel="next"`.
+/// Returns the target of a header without angle brackets, which some registries write: `/v2/a?last=b;
+/// rel="next"`.
 fn bare_target_of(header: &str) -> Option<String> {
     let (target, parameters) = header.split_once(';')?;
     let target = target.trim().trim_matches('"');

@@ -1,4 +1,4 @@
-//! Listings with pages: the referrers API and the tags.
+//! Paged listings: the referrers API and the tags.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
@@ -22,25 +22,26 @@ struct Tags {
     tags: Option<Vec<String>>,
 }
 
-/// What lies under a fallback tag.
+/// The content under a fallback tag.
 #[derive(Clone, Debug)]
 pub(crate) enum Fallback {
-    /// Nothing.
+    /// The tag does not exist.
     Absent,
     /// An index of referrers.
     List(Box<Index>),
-    /// Something else, which is not touched: the reason, as a sentence about the registry.
+    /// Other content, which is not changed. The text is the reason, as a sentence about the registry.
     Other(String),
 }
 
 impl Repository {
-    /// The referrers as the API lists them, all pages; none where the registry has no such API
-    /// (404, 405, 400, 501 and the like, an answer of another content type; a redirect to another origin that
-    /// answers with anything but a list, or not at all). The filter is a wish: what comes back may hold other types.
+    /// Returns the referrers from all pages of the API, or `None` if the registry has no such API. That is so
+    /// for 404, 405, 400, 501 and similar, for another content type, and for a redirect to another origin
+    /// that returns anything but a list, or nothing. The filter is only a request: the result may contain
+    /// other types.
     ///
     /// # Errors
     ///
-    /// 401 and 403 are failures, not an empty list; so is a listing without end.
+    /// If the registry returns 401 or 403, which is not an empty list, or the listing does not end.
     pub(crate) async fn referrers_api(
         &self,
         subject: &Digest,
@@ -64,7 +65,8 @@ impl Repository {
         let answer = match self.ask(first).await {
             Err(Error::Elsewhere(fault)) => {
                 if start.elapsed() >= limit::SILENCE {
-                    let note = format!("{}: its list of referrers lies elsewhere, and {fault}", self.host());
+                    let note =
+                        format!("{}: its list of referrers is on another host, and {fault}", self.host());
                     self.client.observer().note(&note);
                 }
                 self.client.remember_no_referrers(self.host(), self.name());
@@ -84,7 +86,7 @@ impl Repository {
         Ok(Some(found.descriptors))
     }
 
-    /// What lies under the fallback tag of a subject.
+    /// Returns the content under the fallback tag of a subject.
     ///
     /// # Errors
     ///
@@ -96,12 +98,12 @@ impl Repository {
             Ok(resolved) => resolved,
             Err(Error::NotFound { .. }) => return Ok(Fallback::Absent),
             Err(Error::Status { status: 400, detail, .. }) => {
-                return Ok(Fallback::Other(format!("it does not know the tag {what}{detail}")));
+                return Ok(Fallback::Other(format!("it rejects the tag {what}{detail}")));
             }
             Err(error) => return Err(error),
         };
         if resolved.descriptor.digest == *subject || subject.same_algorithm_of(&resolved.bytes) == *subject {
-            return Ok(Fallback::Other(format!("it answers to the tag {what} with the image itself")));
+            return Ok(Fallback::Other(format!("it returns the image itself for the tag {what}")));
         }
         let media_type = resolved.descriptor.media_type.as_str();
         let other =
@@ -113,11 +115,11 @@ impl Repository {
             Ok(Manifest::Index(_)) => other("an index of images"),
             Ok(Manifest::Image(_)) => other("an image or artifact"),
             Err(error) if media_type == IMAGE_INDEX => Err(error.into()),
-            Err(_) => other("no index"),
+            Err(_) => other("not an index"),
         }
     }
 
-    /// All tags.
+    /// Returns all tags.
     ///
     /// # Errors
     ///
@@ -136,7 +138,7 @@ impl Repository {
         Ok(tags.into_iter().collect())
     }
 
-    /// Follows `Link` from page to page, each address once.
+    /// Follows `Link` from page to page. Each address is visited once.
     async fn pages(
         &self,
         first: Answer,
@@ -193,13 +195,13 @@ fn within(what: &str, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Whether an index is one of referrers rather than of the images of several platforms.
+/// Returns whether an index lists referrers instead of the images of several platforms.
 fn is_list_of_referrers(index: &Index, media_type: &str) -> bool {
     let is_image = |entry: &Descriptor| entry.platform.is_some();
     media_type != DOCKER_LIST && (index.manifests.is_empty() || !index.manifests.iter().all(is_image))
 }
 
-/// Whether an answer means that there is no referrers API.
+/// Returns whether a response means that there is no referrers API.
 fn lacks_api(answer: &Answer) -> bool {
     match answer.status.as_u16() {
         200 => {

@@ -1,16 +1,16 @@
-//! Proving who one is, when asked (distribution's "token authentication").
+//! Logins, when a registry requires them (distribution's "token authentication").
 //!
-//! A request goes out with what worked before, or with nothing. On a 401 the challenge is read, the
-//! credentials are looked up, and for a bearer challenge one token is fetched that covers all that
-//! this run wants of the repository. The token serves until its `expires_in` has passed, which is
-//! a hint, or until the registry answers 401 again.
+//! A request is sent with the last successful login, or without one. On a 401, the challenge is parsed and
+//! the credentials are looked up. For a bearer challenge, one token is fetched that covers all access of this
+//! run to the repository. The token is used until its `expires_in` has passed, which is only a hint, or until
+//! the registry returns 401 again.
 //!
-//! Where credentials may go: to the registry they are kept for, and to the realm that it names if
-//! the realm speaks TLS, or is the registry's own host, or if both are this machine. A registry that
-//! speaks TLS and names a realm in plain HTTP is not followed at all.
+//! Credentials are sent to the registry that they belong to. They are also sent to its realm if the realm
+//! uses TLS, or is on the registry's host, or if both are this machine. If a registry uses TLS, a realm in
+//! plain HTTP is not used at all.
 //!
-//! Where the token service refuses the credentials and only reading is wanted, an anonymous token is
-//! tried, with a note: an expired login must not hide what is public.
+//! If the token service refuses the credentials for read access, an anonymous token is tried, with a note. An
+//! expired login must not hide public content.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,8 @@ use crate::limit;
 struct TokenAnswer {
     token: Option<String>,
     access_token: Option<String>,
-    /// A number by the specification; some services write it as text. A hint only, so that anything else is none.
+    /// A number in the specification, but some services write text. It is only a hint, so anything else is
+    /// ignored.
     #[serde(default, deserialize_with = "lenient_seconds")]
     expires_in: Option<f64>,
 }
@@ -54,7 +55,7 @@ fn lenient_seconds<'de, D: serde::Deserializer<'de>>(
 }
 
 impl Client {
-    /// Answers a 401: finds credentials, fetches a token. `before` is the login that was refused.
+    /// Answers a 401: finds credentials and fetches a token. `before` is the refused login.
     pub(super) async fn log_in(
         &self,
         key: &LoginKey,
@@ -132,7 +133,7 @@ impl Client {
 }
 
 impl Client {
-    /// An anonymous token, where a kept one was refused.
+    /// Returns an anonymous token after a stored token was refused.
     async fn log_in_without(
         &self,
         key: &LoginKey,
@@ -152,18 +153,18 @@ impl Client {
     }
 
     fn note_refusal(&self, host: &str, origin: &str) {
-        self.observer().note(&format!("{host} refused the credentials from {origin}; going on without them"));
+        self.observer()
+            .note(&format!("{host} refused the credentials from {origin}: continuing without them"));
     }
 }
 
-/// Whether another login could help, where one was refused: a kept token may have expired, and reading
-/// need none.
+/// Returns whether another login could help after a refusal: a stored token may have expired, and reading may
+/// need no token.
 pub(super) fn may_go_without(key: &LoginKey, login: &Login) -> bool {
     login.kept && key.access == Access::Pull
 }
 
-/// Whether another login could help, where one was refused: the registry may have asked for a scope
-/// that was not known before.
+/// Returns whether another login could help after a refusal: the registry may have requested a new scope.
 pub(super) fn wants_more(login: &Login, refusal: &Answer) -> bool {
     let asked = refusal
         .headers
@@ -175,27 +176,27 @@ pub(super) fn wants_more(login: &Login, refusal: &Answer) -> bool {
     asked.is_some_and(|asked| merge_scopes(&login.scope, &asked) != login.scope)
 }
 
-/// The failure of a 401 that no login helps against.
+/// Returns the failure for a 401 if no login helps.
 pub(super) fn unauthorized(host: &str, request: &Request, refusal: &Answer, origin: Option<&str>) -> Error {
     let tried = match origin {
         Some(origin) => format!("the credentials from {origin} were not accepted"),
         None => "no credentials were found".to_owned(),
     };
     let said = error_text(refusal);
-    let detail = if said.is_empty() { tried } else { format!("{tried}; it said {said}") };
+    let detail = if said.is_empty() { tried } else { format!("{tried} (the registry's message: {said})") };
     Error::Unauthorized { host: host.to_owned(), action: request.action.clone(), detail, offers_login: true }
 }
 
-/// The failure of a 401 that names no way to log in, or none that is known here.
+/// Returns the failure for a 401 that offers no way to log in, or only unsupported ones.
 fn no_way(host: &str, request: &Request, refusal: &Answer, challenges: &[Challenge]) -> Error {
     let schemes: Vec<String> = challenges.iter().map(|challenge| challenge.scheme.clone()).collect();
     let way = if schemes.is_empty() {
-        "it names no way to log in".to_owned()
+        "it offers no way to log in".to_owned()
     } else {
-        format!("it wants a login by {}, and only basic and bearer are known here", listed(&schemes))
+        format!("it requires a login by {}, but only basic and bearer are supported", listed(&schemes))
     };
     let said = error_text(refusal);
-    let detail = if said.is_empty() { way } else { format!("{way}; it said {said}") };
+    let detail = if said.is_empty() { way } else { format!("{way} (the registry's message: {said})") };
     Error::Unauthorized { host: host.to_owned(), action: request.action.clone(), detail, offers_login: false }
 }
 
@@ -215,14 +216,17 @@ fn basic_login(request: &Request, refusal: &Answer, found: Option<FoundCredentia
     Ok(Login { header: Some(header), scope: String::new(), origin, expires: None, kept: false })
 }
 
-/// The realm's address, where it may be asked at all.
+/// Returns the address of the realm, if it may be used.
 fn realm_of(request: &Request, challenge: &Challenge, credentials: bool) -> Result<Url> {
     let text = challenge.parameter("realm").unwrap_or_default();
     let realm = request.url.join(text).map_err(|error| {
         Error::malformed(format!("the token realm of {}", request.registry), error.to_string())
     })?;
     if text.is_empty() {
-        return Err(Error::malformed(format!("the challenge of {}", request.registry), "it names no realm"));
+        return Err(Error::malformed(
+            format!("the challenge of {}", request.registry),
+            "it does not name a realm",
+        ));
     }
     check_realm(&request.url, &realm, credentials).map_err(|reason| Error::Redirect {
         host: request.registry.clone(),
@@ -232,13 +236,13 @@ fn realm_of(request: &Request, challenge: &Challenge, credentials: bool) -> Resu
     Ok(realm)
 }
 
-/// The rule of the module's header.
+/// Applies the rule in the module documentation.
 fn check_realm(registry: &Url, realm: &Url, credentials: bool) -> std::result::Result<(), &'static str> {
     if realm.scheme() == "https" && realm.host_str().is_some() {
         return Ok(());
     }
     if realm.scheme() != "http" {
-        return Err("a token realm is an HTTP address");
+        return Err("a token realm must be an HTTP address");
     }
     if registry.scheme() == "https" {
         return Err("a registry that speaks TLS must not ask for tokens from plain HTTP");
@@ -250,7 +254,7 @@ fn check_realm(registry: &Url, realm: &Url, credentials: bool) -> std::result::R
     Err("credentials are not sent to another host over plain HTTP")
 }
 
-/// The request for a token, and the header that proves who asks.
+/// Returns the request for a token, and the header with the credentials.
 fn token_request(
     request: &Request,
     realm: &Url,
@@ -301,7 +305,7 @@ fn token_login(
     let host = authority(realm);
     match answer.status.as_u16() {
         200..=299 => {}
-        // Named is who wants the login, which is not always who gives out tokens.
+        // The error names the registry that requires the login, which may differ from the token service.
         400 | 401 => return Err(unauthorized(&request.registry, request, answer, origin.as_deref())),
         403 => {
             let detail = error_text(answer);
@@ -310,8 +314,8 @@ fn token_login(
         }
         status => return Err(status_error(&host, request, answer, status)),
     }
-    let malformed = |reason: &str| Error::malformed(format!("the token answer of {host}"), reason);
-    // The reason of a syntax error is not shown: it could quote the token.
+    let malformed = |reason: &str| Error::malformed(format!("the token response of {host}"), reason);
+    // The reason of a syntax error is not shown, because it could quote the token.
     let parsed: TokenAnswer =
         serde_json::from_slice(&answer.body).map_err(|_| malformed("it is not the expected JSON"))?;
     let tokens = [parsed.token, parsed.access_token];
@@ -332,7 +336,7 @@ fn secret_header(text: &str) -> Result<HeaderValue> {
     let mut header = HeaderValue::from_str(text).map_err(|_| {
         Error::malformed(
             AUTHORIZATION.as_str(),
-            "a token or password has characters that no header can carry",
+            "a token or password contains characters that are not allowed in a header",
         )
     })?;
     header.set_sensitive(true);
@@ -347,10 +351,10 @@ fn wanted_scope(key: &LoginKey) -> String {
     }
 }
 
-/// The union of two scopes: actions on the same resource are put together.
+/// Returns the union of two scopes. Actions on the same resource are combined.
 fn merge_scopes(ours: &str, theirs: &str) -> String {
     let mut merged: Vec<(String, Vec<String>)> = Vec::new();
-    // What has no actions (`aws`) is sent back as it came.
+    // A scope without actions (`aws`) is returned unchanged.
     let mut others: Vec<&str> = Vec::new();
     for scope in ours.split(' ').chain(theirs.split(' ')).filter(|scope| !scope.is_empty()) {
         let parts = scope.rsplit_once(':').filter(|(_, actions)| !actions.is_empty());

@@ -1,4 +1,5 @@
-//! The requests for manifests (distribution-spec, "pulling manifests", "pushing manifests", "deleting manifests").
+//! Requests for manifests (distribution-spec, "pulling manifests", "pushing manifests", "deleting
+//! manifests").
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -15,19 +16,19 @@ use crate::format::location::Selector;
 use crate::format::manifest::{Descriptor, Resolved, media_type_of, verify_digest};
 use crate::limit;
 
-/// How a registry took a manifest.
+/// The response of a registry to a pushed manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Accepted {
-    /// Whether it says that it keeps the subject's referrers itself (`OCI-Subject`).
+    /// Whether the registry announces that it lists the subject's referrers itself (`OCI-Subject`).
     pub keeps_referrers: bool,
 }
 
 impl Repository {
-    /// Fetches a manifest; verified where it is named by a digest.
+    /// Fetches a manifest, which is verified if it is selected by digest.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], or what went wrong.
+    /// If the manifest does not exist ([`Error::NotFound`]), or the registry fails.
     pub(crate) async fn manifest(&self, selector: &Selector) -> Result<Resolved> {
         let reference = reference_of(selector);
         let what = self.display(&reference);
@@ -46,12 +47,12 @@ impl Repository {
         Ok(Resolved { descriptor, bytes: answer.body })
     }
 
-    /// The digest that a registry says a tag has, or that it has this digest; none where it has not
-    /// or does not say.
+    /// Returns the digest that the registry states for a tag, or the selected digest if it exists. Returns
+    /// `None` if the manifest does not exist or no digest is stated.
     ///
     /// # Errors
     ///
-    /// If the registry does not answer, or refuses.
+    /// If the registry does not respond, or refuses.
     pub(crate) async fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
         let reference = reference_of(selector);
         let what = self.display(&reference);
@@ -72,11 +73,11 @@ impl Repository {
         }
     }
 
-    /// Puts a manifest under a tag, or under its digest.
+    /// Writes a manifest under a tag, or under its digest.
     ///
     /// # Errors
     ///
-    /// If the registry does not take it.
+    /// If the registry does not accept it.
     pub(crate) async fn put_manifest(
         &self,
         tag: Option<&str>,
@@ -86,12 +87,12 @@ impl Repository {
         self.put(tag.unwrap_or(descriptor.digest.as_str()), descriptor, bytes, Repeat::Always).await
     }
 
-    /// Puts the index under a fallback tag. It is sent once: another try could undo what someone
-    /// else did in between, so whoever calls this reads again first.
+    /// Writes the index under a fallback tag. It is sent once, because another attempt could undo a change of
+    /// another client. Callers read the index again first.
     ///
     /// # Errors
     ///
-    /// If the registry does not take it.
+    /// If the registry does not accept it.
     pub(crate) async fn put_fallback_index(
         &self,
         tag: &str,
@@ -137,7 +138,8 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`]; [`Error::Status`] with 405 where the registry does not allow it.
+    /// If the manifest does not exist ([`Error::NotFound`]), or the registry does not allow deletion
+    /// ([`Error::Status`] with 405).
     pub(crate) async fn delete_manifest(&self, reference: &str) -> Result<()> {
         let what = self.display(reference);
         let action = format!("delete {what}");
@@ -168,7 +170,7 @@ fn reference_of(selector: &Selector) -> String {
     }
 }
 
-/// The digest of a manifest that was asked for by its tag: what the registry states, if it is true.
+/// Returns the digest of a manifest fetched by tag: the stated digest, if it is correct.
 fn stated_digest(answer: &Answer) -> Result<Digest> {
     let stated = answer.header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
     let Some(stated) = stated else { return Ok(Digest::of(&answer.body)) };

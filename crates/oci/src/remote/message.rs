@@ -1,4 +1,4 @@
-//! A request to a registry, its token service or a storage service, and the answer.
+//! A request to a registry, its token service or a storage service, and the response.
 
 use std::sync::Mutex;
 
@@ -11,13 +11,13 @@ use super::retry::Repeat;
 use crate::blob::BlobReader;
 use crate::error::Error;
 
-/// What is sent with a request.
+/// The body of a request.
 pub(super) enum RequestBody {
     /// Nothing.
     Empty,
-    /// These bytes, as often as needed.
+    /// Bytes, which can be sent repeatedly.
     Bytes(Bytes),
-    /// A stream of known length; it can be sent once.
+    /// A stream of known length, which can be sent once.
     Stream(Mutex<Option<BlobReader>>, u64),
 }
 
@@ -33,61 +33,61 @@ pub(super) struct Request {
     pub body: RequestBody,
     /// Whether it may be sent twice.
     pub repeat: Repeat,
-    /// What it is for, as a verb with its object: `read a/b:1`.
+    /// The purpose, as a verb with its object: `read a/b:1`.
     pub action: String,
-    /// The most bytes of a successful answer's body.
+    /// The limit on the body of a successful response, in bytes.
     pub limit: u64,
-    /// The registry on whose behalf this is sent.
+    /// The registry on whose behalf the request is sent.
     pub registry: String,
-    /// Whether it carries credentials of its own: then no redirect leads it to another origin.
+    /// Whether the request contains credentials. It then follows no redirect to another origin.
     pub secret: bool,
-    /// Whether there is another way if a redirect leads to another origin that fails: that one is asked once, not
-    /// for long, and its failure is [`Error::Elsewhere`].
+    /// Whether a fallback exists if a redirect leads to another origin that fails. That origin is asked once,
+    /// with a short timeout, and its failure is [`Error::Elsewhere`].
     pub tentative: bool,
 }
 
 impl Request {
-    /// Whether it is another origin that is asked at `url`, with another way left.
+    /// Returns whether `url` is at another origin and a fallback exists.
     pub(super) fn is_tentative_at(&self, url: &Url) -> bool {
         self.tentative && url.origin() != self.url.origin()
     }
 
-    /// The failure of what was asked at `url`.
+    /// Returns the failure of a request at `url`.
     pub(super) fn failed_at(&self, url: &Url, error: Error) -> Error {
         let elsewhere = self.is_tentative_at(url) && !error.is_usage();
         if elsewhere { Error::Elsewhere(Box::new(error)) } else { error }
     }
 }
 
-/// An answer with its body.
+/// A response with its body.
 #[derive(Debug)]
 pub(super) struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The address that answered, after redirects.
+    /// The address of the response, after redirects.
     pub url: Url,
-    /// The body; of an error, its beginning.
+    /// The body, or the beginning of an error body.
     pub body: Bytes,
 }
 
 impl Answer {
-    /// A header's value, where it is text.
+    /// Returns the value of a header, if it is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
-/// A blob's bytes from some position on.
+/// The bytes of a blob from a position.
 pub(super) struct BlobPart {
-    /// The first byte that comes.
+    /// The position of the first byte.
     pub start: u64,
     /// The bytes.
     pub stream: BlobReader,
 }
 
-/// Where the part begins that an answer holds, by its `Content-Range` (`bytes 5-9/10`).
+/// Returns the position of a partial response from its `Content-Range` (`bytes 5-9/10`).
 pub(super) fn start_of(content_range: Option<&str>) -> Option<u64> {
     let range = content_range?.trim().strip_prefix("bytes ")?;
     range.split_once('-')?.0.trim().parse().ok()

@@ -1,14 +1,15 @@
 //! Registries over HTTP: the OCI distribution specification 1.1, on `reqwest`.
 //!
-//! Why not `oci-client`: it has no fallback tag, no paging, no repetition, no deletion, asks `/v2/`
-//! before every anonymous request, and holds what it moves in memory. What this module promises
-//! (logins renewed in the middle of a push, `certs.d`, bounds on everything) would have had to be
-//! written around it anyway, so HTTP is spoken in this one place.
+//! `oci-client` is not used: it has no fallback tag, paging, retries or deletion, asks for `/v2/` before
+//! every anonymous request, and holds transferred content in memory. The guarantees of this module (login
+//! renewal in the middle of a push, `certs.d`, limits on everything) would have required code around it
+//! anyway. This module is therefore the only place that speaks HTTP.
 //!
-//! From the bottom up: `message` is a request and its answer, `refusal` what an answer says that is no success,
-//! `access` what is wanted of a repository, `client` what the requests of one run share. `exchange` sends one request
-//! (redirects, repetition, bounds), `login` answers challenges, `ask` puts these together for a `repository`.
-//! `manifest`, `blob` (with `resume`), `upload` and `listing` are the specification's operations.
+//! From the bottom up: `message` is a request and its response, `refusal` the message in an error response,
+//! `access` the requested access to a repository, and `client` the shared state of one run. `exchange` sends
+//! one request (redirects, retries, limits), `login` answers challenges, and `ask` combines these for a
+//! `repository`. `manifest`, `blob` (with `resume`), `upload` and `listing` are the operations of the
+//! specification.
 
 mod access;
 mod ask;
@@ -41,11 +42,12 @@ pub use repository::Repository;
 pub use tls::TlsOptions;
 pub(super) use tls::{add_to, add_to_plain};
 
-/// The certificates for a host that is not a registry: those of `options`, and those of the system's directories.
+/// Returns the certificates for a host that is not a registry: those of `options`, and those in the system's
+/// directories.
 ///
 /// # Errors
 ///
-/// [`Error::Settings`](crate::Error::Settings) naming the file that cannot be used.
+/// If a file is invalid ([`Error::Settings`](crate::Error::Settings) with its path).
 pub(super) fn host_tls(host: &str, options: &TlsOptions) -> crate::error::Result<tls::HostTls> {
     tls::HostTls::read(host, options, true)
 }

@@ -1,8 +1,8 @@
-//! The proxies that the environment names: the HTTP client passes over one that it cannot understand, and
-//! a request would go out past it.
+//! Checks the proxies of the environment. The HTTP client ignores an invalid proxy, so a request would bypass
+//! it.
 //!
-//! The names are those of curl(1): `https_proxy` and `http_proxy` by the scheme that is asked for, and
-//! `all_proxy`; in capitals too.
+//! The variables are those of curl(1): `https_proxy` and `http_proxy` for the scheme of the request, and
+//! `all_proxy`, also in capitals.
 
 use url::Url;
 
@@ -12,7 +12,7 @@ const FOR_TLS: &[&str] = &["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy
 const FOR_PLAIN: &[&str] = &["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"];
 const SCHEMES: &[&str] = &["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
-/// Checks the proxies that count for a scheme; `variable` reads the environment.
+/// Checks the proxies for a scheme. `variable` reads the environment.
 pub(super) fn check(scheme: &str, variable: impl Fn(&str) -> Option<String>) -> Result<()> {
     for name in if scheme == "https" { FOR_TLS } else { FOR_PLAIN } {
         let fault = variable(name).filter(|value| !value.is_empty()).and_then(|value| fault(&value));
@@ -23,15 +23,15 @@ pub(super) fn check(scheme: &str, variable: impl Fn(&str) -> Option<String>) -> 
     Ok(())
 }
 
-/// What is wrong with the address of a proxy. It is not shown: it may hold a password.
+/// Returns the fault of a proxy address. The address is not shown, because it may contain a password.
 fn fault(value: &str) -> Option<String> {
     let whole = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     match Url::parse(&whole) {
-        Err(error) => Some(format!("it is no address of a proxy: {error}")),
+        Err(error) => Some(format!("it is not the address of a proxy: {error}")),
         Ok(url) if !SCHEMES.contains(&url.scheme()) => {
-            Some(format!("a proxy is spoken to in one of {}, not {}", SCHEMES.join(", "), url.scheme()))
+            Some(format!("the scheme of a proxy is one of {}, not {}", SCHEMES.join(", "), url.scheme()))
         }
-        Ok(url) if url.host_str().is_none_or(str::is_empty) => Some("it names no host".to_owned()),
+        Ok(url) if url.host_str().is_none_or(str::is_empty) => Some("it does not name a host".to_owned()),
         Ok(_) => None,
     }
 }

@@ -1,13 +1,13 @@
-//! Takes the secrets out of what is shown: addresses and headers.
+//! Removes secrets from displayed addresses and headers.
 
 use reqwest::header::HeaderMap;
 use url::Url;
 
-/// Parameters of a query that are shown; every other value may be a token or a signature.
+/// The query parameters that are shown. Any other value may be a token or a signature.
 const SHOWN_PARAMETERS: &[&str] =
     &["digest", "artifactType", "n", "last", "mount", "from", "scope", "service", "client_id"];
 
-/// Headers that are shown; every other value may be a secret.
+/// The headers that are shown. Any other value may be a secret.
 const SHOWN_HEADERS: &[&str] = &[
     "accept",
     "accept-ranges",
@@ -37,10 +37,10 @@ const SHOWN_HEADERS: &[&str] = &[
     "warning",
 ];
 
-/// Headers whose value is an address.
+/// Headers that contain an address.
 const ADDRESS_HEADERS: &[&str] = &["location", "link"];
 
-/// An address without user information and without the values of unknown parameters.
+/// Returns an address without user information and without the values of unknown parameters.
 pub(crate) fn url(url: &Url) -> String {
     let mut shown = url.clone();
     let _ = shown.set_username("");
@@ -60,7 +60,7 @@ pub(crate) fn url(url: &Url) -> String {
     shown.into()
 }
 
-/// Headers as name and value; of secrets only the name.
+/// Returns headers as name and value. Secret values are removed.
 pub(crate) fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()

@@ -1,8 +1,8 @@
-//! What a registry, its token service or a proxy before it says about a refusal, as one short line.
+//! The message of a registry, its token service or a proxy about a refusal, as one short line.
 //!
-//! The specification's form is `{"errors": [{"code", "message", "detail"}]}` (distribution-spec, "error codes");
-//! in the field there are also bare strings, `null`s, single objects, other names, and pages of HTML. Whatever
-//! comes is shortened and made fit to be shown ([`shown`]).
+//! The specification defines the form `{"errors": [{"code", "message", "detail"}]}` (distribution-spec,
+//! "error codes"). In practice there are also bare strings, `null`s, single objects, other names, and HTML
+//! pages. Every message is shortened and made safe for display ([`shown`]).
 
 use serde_json::Value;
 
@@ -12,12 +12,12 @@ use crate::format::text::shown;
 
 /// The longest line.
 const LONGEST: usize = 300;
-/// The longest text that is not of the specification's form.
+/// The longest text in any other form.
 const LONGEST_TEXT: usize = 120;
-/// How many errors of one answer are shown.
+/// The maximum number of errors of one response to show.
 const ERRORS: usize = 3;
 
-/// What was said about a failure, without control characters; empty if nothing was said.
+/// Returns the message about a failure without control characters. It is empty if there is none.
 pub(super) fn error_text(answer: &Answer) -> String {
     if let Ok(body) = serde_json::from_slice::<Value>(&answer.body)
         && let Some(text) = of_json(&body)
@@ -32,16 +32,16 @@ pub(super) fn error_text(answer: &Answer) -> String {
     shown(text.trim(), LONGEST_TEXT)
 }
 
-/// The failure that a status stands for which has no meaning of its own.
+/// Returns the failure for a status without a special meaning.
 pub(super) fn status_error(host: &str, request: &Request, answer: &Answer, status: u16) -> Error {
     let said = error_text(answer);
     let detail = if said.is_empty() { said } else { format!(": {said}") };
     Error::Status { host: host.to_owned(), action: request.action.clone(), status, detail, retry_after: None }
 }
 
-/// A page by its title.
+/// Returns the description of an HTML page: its title.
 fn page(html: &str) -> String {
-    // Lowering ASCII keeps every byte's place.
+    // ASCII lower case keeps the position of every byte.
     let lower = html.to_ascii_lowercase();
     let title = lower.find("<title").and_then(|start| {
         let start = start + lower[start..].find('>')? + 1;
@@ -54,7 +54,7 @@ fn page(html: &str) -> String {
     }
 }
 
-/// The words of a JSON body, if it has any that are known.
+/// Returns the message in a JSON body, if it has a known form.
 fn of_json(body: &Value) -> Option<String> {
     let mut parts: Vec<String> = Vec::new();
     match &body["errors"] {
@@ -62,7 +62,7 @@ fn of_json(body: &Value) -> Option<String> {
         other => parts.extend(of_error(other)),
     }
     if parts.is_empty() {
-        // Token services, GitLab, GitHub and proxies.
+        // The forms of token services, GitLab, GitHub and proxies.
         let names = ["details", "message", "error_description", "error"];
         parts.extend(names.iter().find_map(|name| text_of(&body[*name])));
     }
@@ -86,7 +86,7 @@ fn of_error(error: &Value) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A text or a number that says something.
+/// Returns a non-empty text or a number.
 fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),

@@ -12,13 +12,13 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// A repository that will be used in the given way.
+    /// Creates a repository for the given access.
     pub(crate) fn new(client: Client, host: &str, name: &str, access: Access) -> Self {
         Self { client, key: LoginKey { host: host.into(), name: name.into(), access, from: None } }
     }
 
-    /// The same repository, which may take blobs over from another one of the same registry without a transfer
-    /// (distribution-spec, "mounting a blob from another repository").
+    /// Returns the same repository. It may mount blobs from another repository of the same registry without a
+    /// transfer (distribution-spec, "mounting a blob from another repository").
     #[must_use]
     pub(crate) fn mounting_from(mut self, source: &Self) -> Self {
         if source.key.host == self.key.host && source.key.name != self.key.name {
@@ -27,27 +27,27 @@ impl Repository {
         self
     }
 
-    /// The registry's host.
+    /// Returns the host of the registry.
     pub(crate) fn host(&self) -> &str {
         &self.key.host
     }
 
-    /// The repository's name.
+    /// Returns the name of the repository.
     pub(crate) fn name(&self) -> &str {
         &self.key.name
     }
 
-    /// The client that this repository is reached with.
+    /// Returns the client of the repository.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// How the repository is named to people.
+    /// Returns the name of the repository for display.
     pub(crate) fn place(&self) -> String {
         repository_text(&self.key.host, &self.key.name)
     }
 
-    /// How a manifest or blob of this repository is named to people.
+    /// Returns the name of a manifest or blob in this repository for display.
     pub(crate) fn display(&self, what: &str) -> String {
         let separator = if what.contains(':') { '@' } else { ':' };
         format!("{}{separator}{what}", self.place())

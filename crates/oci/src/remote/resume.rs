@@ -1,5 +1,5 @@
-//! A blob as one stream, though the connection may break on the way: what is missing is asked for again
-//! (RFC 9110, section 14: range requests).
+//! A blob as one stream even if the connection breaks: the missing part is requested again (RFC 9110, section
+//! 14: range requests).
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::format::digest::Digest;
 use crate::format::manifest::Descriptor;
 
-/// A connection that brought this much is as good as a new one.
+/// After this many bytes, a connection counts as a new one.
 const PROGRESS: u64 = 1 << 20;
 
 struct Download {
@@ -25,12 +25,12 @@ struct Download {
     size: u64,
     part: Option<BlobPart>,
     received: u64,
-    /// Breaks since something came, and how much had come at the last one.
+    /// The number of breaks since the last progress, and the received bytes at the last break.
     breaks: u32,
     received_at_break: u64,
 }
 
-/// The content of a blob whose first part has been opened; not verified.
+/// Returns the content of a blob whose first part is open. The content is not verified.
 pub(super) fn resumed(repository: Repository, descriptor: &Descriptor, part: BlobPart) -> BlobReader {
     let download = Download {
         repository,
@@ -64,7 +64,7 @@ impl Download {
                     }
                 }
                 Some(Err(error)) => self.broke(error).await?,
-                // An answer without a length that ends early looks complete to HTTP.
+                // To HTTP, a response without a length that ends early looks complete.
                 None if self.received < self.size && self.may_resume() => {
                     if !self.pause().await {
                         return Ok(None);
@@ -75,14 +75,11 @@ impl Download {
         }
     }
 
-    /// What has not been received of a piece: a server may begin again where it was not asked to.
+    /// Returns the new bytes of a piece. A server may start again at the beginning without being asked to.
     fn new_of(&mut self, mut piece: Bytes) -> Result<Option<Bytes>> {
         let Some(part) = &mut self.part else { return Ok(None) };
         let known = self.received.checked_sub(part.start).ok_or_else(|| {
-            Error::malformed(
-                format!("the answer for {}", self.digest),
-                "it is another part than was asked for",
-            )
+            Error::malformed(format!("the response for {}", self.digest), "it is not the requested part")
         })?;
         let known = usize::try_from(known).unwrap_or(usize::MAX).min(piece.len());
         part.start += known as u64;
@@ -100,7 +97,7 @@ impl Download {
         self.received - self.received_at_break >= PROGRESS
     }
 
-    /// The connection broke: waits before the next one, or gives up.
+    /// Handles a broken connection: waits before the next one, or gives up.
     async fn broke(&mut self, error: Error) -> Result<()> {
         let worth_it = error.is_transient() || matches!(error, Error::TimedOut { .. });
         if !worth_it || self.received >= self.size || !self.may_resume() || !self.pause().await {
@@ -109,7 +106,7 @@ impl Download {
         Ok(())
     }
 
-    /// Waits before the next connection; false if this run has waited for too long.
+    /// Waits before the next connection. Returns false if this run has waited for too long.
     async fn pause(&mut self) -> bool {
         if self.has_moved() {
             self.breaks = 0;
@@ -124,7 +121,7 @@ impl Download {
 }
 
 impl Repository {
-    /// Asks for the bytes of a blob from `start` on.
+    /// Requests the bytes of a blob from `start`.
     pub(super) async fn open_part(&self, digest: &Digest, size: u64, start: u64) -> Result<BlobPart> {
         let what = self.display(digest.as_str());
         let mut ask = Ask::read(format!("blobs/{digest}"), &what, size);

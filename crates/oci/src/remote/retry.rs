@@ -1,19 +1,19 @@
-//! When a request is sent again, and how long to wait before.
+//! The conditions under which a request is repeated, and the pause before it.
 
 use std::time::{Duration, SystemTime};
 
 use crate::limit;
 
-/// What may be repeated.
+/// Whether a request may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// Sending it twice does what sending it once does.
+    /// Sending it twice has the same effect as sending it once.
     Always,
-    /// Only where the registry surely did not act on it: a refused connection's retry, or 429.
+    /// Only if the registry did not act on it: a refused connection, or 429.
     IfRefused,
 }
 
-/// Whether an answer with this status is worth another try.
+/// Returns whether a response with this status is worth another attempt.
 pub(super) fn worth_repeating(status: u16, repeat: Repeat) -> bool {
     match status {
         429 => true,
@@ -22,13 +22,13 @@ pub(super) fn worth_repeating(status: u16, repeat: Repeat) -> bool {
     }
 }
 
-/// How long to wait before try number `attempt` (from 0), or none where the server wants a longer
-/// pause than is waited for.
+/// Returns the pause before attempt number `attempt` (from 0), or `None` if the server requests a longer
+/// pause than allowed.
 pub(super) fn pause(attempt: u32, retry_after: Option<&str>, now: SystemTime) -> Option<Duration> {
     pause_of(attempt, retry_after.and_then(|value| retry_after_of(value, now)))
 }
 
-/// The same, where it is known how long the server wants to be left alone.
+/// Returns the same pause for a parsed request of the server.
 pub(super) fn pause_of(attempt: u32, wanted: Option<Duration>) -> Option<Duration> {
     if let Some(wanted) = wanted {
         return (wanted <= limit::RETRY_AFTER).then_some(wanted);
@@ -37,7 +37,7 @@ pub(super) fn pause_of(attempt: u32, wanted: Option<Duration>) -> Option<Duratio
     Some(Duration::from_millis(base / 2 + fastrand::u64(0..=base / 2)))
 }
 
-/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+/// Parses `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
 pub(super) fn retry_after_of(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u64>() {
@@ -47,7 +47,7 @@ pub(super) fn retry_after_of(value: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`: the form of RFC 2822.
+/// Parses `Sun, 06 Nov 1994 08:49:37 GMT`, the format of RFC 2822.
 fn parse_date(text: &str) -> Option<SystemTime> {
     let date = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(SystemTime::from(date.timestamp()))

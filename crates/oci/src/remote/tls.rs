@@ -1,10 +1,10 @@
-//! TLS: who is trusted, and what this side proves itself with.
+//! TLS: the trusted authorities and the client certificate.
 //!
-//! Trusted are the system's authorities, or the bundled ones of Mozilla where the system has none
-//! (an image made `FROM scratch`), those of `--ca-file`, and for each host those in its `certs.d`
-//! directory (containers-certs.d(5), docker's "verify repository client with certificates"): `*.crt` is
-//! an authority, `NAME.cert` with `NAME.key` a client certificate. A file that is there but cannot
-//! be used is an error: leaving it out would change who is trusted without a word.
+//! The authorities of the system are trusted, or Mozilla's bundled ones if the system has none (an image
+//! built `FROM scratch`). Those of `--ca-file` are added, and for each host those in its `certs.d` directory
+//! (containers-certs.d(5), docker's "verify repository client with certificates"). There, `*.crt` is an
+//! authority, and `NAME.cert` with `NAME.key` a client certificate. An invalid file is an error, because
+//! ignoring it would silently change the trusted authorities.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,42 +14,42 @@ use reqwest::tls::{Certificate, Identity};
 use crate::error::{Error, Result};
 use crate::limit;
 
-/// The directories with a sub-directory for each host, the first found file of a kind wins.
+/// Returns the directories that have a sub-directory for each host. The first file of each kind is used.
 fn certs_d(host: &str) -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config/containers/certs.d"));
     let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
     home.into_iter().chain(system).map(|directory| directory.join(host)).collect()
 }
 
-/// What a user gave for TLS.
+/// The TLS options of the user.
 #[derive(Clone, Debug, Default)]
 pub struct TlsOptions {
-    /// More authorities, as PEM.
+    /// Additional authorities, as PEM.
     pub ca_file: Option<PathBuf>,
     /// The client certificate, as PEM.
     pub cert_file: Option<PathBuf>,
-    /// Its key, as PEM; without one it is expected in the certificate's file.
+    /// The key, as PEM. Without it, the key is expected in the certificate's file.
     pub key_file: Option<PathBuf>,
-    /// Accept any certificate.
+    /// Whether any certificate is accepted.
     pub insecure: bool,
 }
 
-/// What is used for one host.
+/// The TLS settings for one host.
 #[derive(Debug, Default)]
 pub(crate) struct HostTls {
-    /// Authorities besides the system's.
+    /// The authorities in addition to those of the system.
     pub authorities: Vec<Certificate>,
     /// The client certificate.
     pub identity: Option<Identity>,
 }
 
 impl HostTls {
-    /// Reads what applies to `host`. The client certificate given by the user is for the registry
-    /// itself (`own`), not for hosts it points to.
+    /// Reads the settings for `host`. The client certificate of the user is for the registry itself (`own`),
+    /// not for the hosts that it points to.
     ///
     /// # Errors
     ///
-    /// [`Error::Settings`] naming the file that cannot be used.
+    /// If a file is invalid ([`Error::Settings`] with its path).
     pub(crate) fn read(host: &str, options: &TlsOptions, own: bool) -> Result<Self> {
         let mut tls = Self::default();
         if let Some(path) = &options.ca_file {
@@ -64,7 +64,7 @@ impl HostTls {
         Ok(tls)
     }
 
-    /// Whether anything is known for the host: then it surely speaks TLS.
+    /// Returns whether the host has no settings. A host with settings always uses TLS.
     pub(crate) fn is_empty(&self) -> bool {
         self.authorities.is_empty() && self.identity.is_none()
     }
@@ -107,7 +107,7 @@ fn read_authorities(path: &Path) -> Result<Vec<Certificate>> {
     let certificates =
         Certificate::from_pem_bundle(&read(path)?).map_err(|_| fault(path, "not PEM certificates"))?;
     if certificates.is_empty() {
-        return Err(fault(path, "no PEM certificate in it"));
+        return Err(fault(path, "it contains no PEM certificate"));
     }
     Ok(certificates)
 }
@@ -125,13 +125,13 @@ fn read_identity(cert: &Path, key: Option<&Path>) -> Result<Identity> {
 ///
 /// # Errors
 ///
-/// [`Error::Settings`] or [`Error::InvalidOption`] where what was given cannot be used.
+/// If the settings are invalid ([`Error::Settings`] or [`Error::InvalidOption`]).
 pub(crate) fn add_to(
     builder: reqwest::ClientBuilder,
     tls: HostTls,
     options: &TlsOptions,
 ) -> Result<reqwest::ClientBuilder> {
-    // Installed once for the process; that it is there already is no fault.
+    // Installed once per process. It is no error if it is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = builder;
     if let Some(identity) = tls.identity {
@@ -148,13 +148,13 @@ pub(crate) fn add_to(
     Ok(if tls.authorities.is_empty() { builder } else { builder.tls_certs_merge(tls.authorities) })
 }
 
-/// Builds a client that never speaks TLS: it trusts nobody, so no authority needs to be read.
+/// Configures a client that never uses TLS. It trusts nobody, so no authorities need to be read.
 pub(crate) fn add_to_plain(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     builder.tls_certs_only([])
 }
 
-/// Where the system keeps its authorities: the places that rustls-native-certs looks at on Linux.
+/// Returns whether the system has authorities, in the places that rustls-native-certs reads on Linux.
 fn system_has_authorities() -> bool {
     let given = |name: &str| std::env::var_os(name).is_some_and(|value| Path::new(&value).exists());
     let files = [
@@ -197,7 +197,7 @@ mod tests {
         let ca = TlsOptions { ca_file: Some(path.clone()), ..TlsOptions::default() };
         insta::assert_snapshot!(shown(&ca), @"DIR/ca.pem: could not be read: No such file or directory (os error 2)");
         fs::write(&path, "nothing").unwrap();
-        insta::assert_snapshot!(shown(&ca), @"DIR/ca.pem: no PEM certificate in it");
+        insta::assert_snapshot!(shown(&ca), @"DIR/ca.pem: it contains no PEM certificate");
         let cert = TlsOptions { cert_file: Some(path), ..TlsOptions::default() };
         insta::assert_snapshot!(shown(&cert), @"DIR/ca.pem: not a PEM certificate with its PEM key");
     }

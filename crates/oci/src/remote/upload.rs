@@ -1,5 +1,5 @@
-//! Pushing a blob: is it there, begin (`POST`), send (`PUT`). Begun again from the start where the
-//! connection broke or the login ran out in between: an upload session is not trusted to have kept
+//! Blob uploads: check for the blob, begin (`POST`), send (`PUT`). After a broken connection or an expired
+//! login, the upload starts again from the beginning, because an upload session is not trusted to have kept
 //! anything.
 
 use std::sync::Mutex;
@@ -17,11 +17,11 @@ use crate::error::{Error, Result};
 use crate::format::manifest::Descriptor;
 use crate::limit;
 
-/// How an upload began.
+/// The result of the first request of an upload.
 enum Begun {
     /// The registry has the blob.
     There,
-    /// The blob is to be sent to this address.
+    /// The address to send the blob to.
     At(Url),
 }
 
@@ -39,11 +39,11 @@ fn begin_at(path: String, action: &str) -> Ask {
 }
 
 impl Repository {
-    /// Pushes a blob unless it is there; says how it came there.
+    /// Pushes a blob unless it exists. Returns how it arrived.
     ///
     /// # Errors
     ///
-    /// If the registry does not take it, or the source cannot be read.
+    /// If the registry does not accept it, or the source cannot be read.
     pub(crate) async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Arrival> {
         let mut attempt = 0;
         loop {
@@ -53,7 +53,7 @@ impl Repository {
             let outcome = self.upload(descriptor, source).await;
             let again = match &outcome {
                 Ok(Some(arrival)) => return Ok(*arrival),
-                // The login ran out while the blob was sent, and has been renewed.
+                // The login expired while the blob was sent, and has been renewed.
                 Ok(None) => true,
                 Err(error) => error.is_transient(),
             };
@@ -61,7 +61,7 @@ impl Repository {
             let pause = retry::pause_of(attempt, wanted).filter(|_| again);
             let pause = pause.filter(|_| attempt < self.client.options().retries);
             let reason =
-                outcome.as_ref().err().map_or_else(|| "the login ran out".to_owned(), Error::to_string);
+                outcome.as_ref().err().map_or_else(|| "the login expired".to_owned(), Error::to_string);
             let waited = match pause {
                 Some(pause) => self.client.wait(pause, &reason).await,
                 None => false,
@@ -72,7 +72,7 @@ impl Repository {
                 return outcome.and(Err(Error::Unauthorized {
                     host,
                     action: format!("write {what}"),
-                    detail: "each new login ran out while it was sent".into(),
+                    detail: "each new login expired during the upload".into(),
                     offers_login: true,
                 }));
             }
@@ -80,7 +80,7 @@ impl Repository {
         }
     }
 
-    /// One try; none where the login ran out on the way.
+    /// Makes one attempt. Returns `None` if the login expired during the upload.
     async fn upload(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Option<Arrival>> {
         let action = format!("write {}", self.display(descriptor.digest.as_str()));
         let url = match self.begin(descriptor, source, &action).await? {
@@ -107,7 +107,7 @@ impl Repository {
         let answer = self.ask(send).await?;
         match answer.status.as_u16() {
             200..=299 => {
-                // A stream has said on its way how much of it was sent.
+                // A stream has already reported its bytes.
                 self.client.observer().transferred(if in_memory { descriptor.size } else { 0 });
                 Ok(Some(Arrival::Sent))
             }
@@ -116,8 +116,8 @@ impl Repository {
         }
     }
 
-    /// Begins an upload. A blob that comes from another repository of the registry is asked for by its name; a registry
-    /// that cannot take it over begins an upload (202), or is asked again without.
+    /// Begins an upload. If the blob comes from another repository of the registry, mounting it is requested
+    /// first. A registry that cannot mount it begins an upload (202), or is asked again without the mount.
     async fn begin(&self, descriptor: &Descriptor, source: &BlobSource, action: &str) -> Result<Begun> {
         let from = self.key.from.as_ref().filter(|_| matches!(source, BlobSource::Stored(_)));
         if let Some(from) = from {
@@ -140,12 +140,12 @@ impl Repository {
         }
     }
 
-    /// Where the blob is to be sent: another host is sent the blob, but never the login, and never
-    /// in the clear by a registry that speaks TLS itself.
+    /// Returns the address to send the blob to. Another host receives the blob but never the login. A
+    /// registry with TLS cannot choose an address in plain HTTP.
     fn upload_address(&self, answer: &Answer, descriptor: &Descriptor) -> Result<Url> {
-        let what = format!("the upload address given by {}", self.host());
+        let what = format!("the upload address from {}", self.host());
         let location = answer.header(LOCATION.as_str());
-        let location = location.ok_or_else(|| Error::malformed(&what, "there is none"))?;
+        let location = location.ok_or_else(|| Error::malformed(&what, "it is missing"))?;
         let mut url =
             answer.url.join(location).map_err(|error| Error::malformed(&what, error.to_string()))?;
         super::exchange::check_target(self.host(), &answer.url, &url)?;

@@ -1,5 +1,4 @@
-//! Finding and attaching, against registries that keep manifests but differ in how they list
-//! referrers.
+//! Tests of finding and attaching with registries that keep manifests but differ in how they list referrers.
 
 use std::collections::HashMap;
 
@@ -8,16 +7,16 @@ use crate::cache::Cache;
 use crate::find::{FindOptions, Level, find};
 use crate::{Location, PackOptions, Platform, Store, attach, pack};
 
-/// How a pretended registry treats referrers.
+/// How a simulated registry treats referrers.
 #[derive(Clone, Copy, Default)]
 struct Habits {
-    /// It wants a bearer token.
+    /// It requires a bearer token.
     bearer: bool,
-    /// It answers with `OCI-Subject`, but has no API.
+    /// It returns `OCI-Subject`, but has no API.
     announces: bool,
 }
 
-/// A registry that keeps manifests in memory and swallows blobs.
+/// A registry that keeps manifests in memory and discards blobs.
 fn registry(habits: Habits) -> Server {
     let manifests: Mutex<HashMap<String, Vec<u8>>> = Mutex::default();
     let serve = move |got: &Got| {
@@ -133,7 +132,7 @@ fn an_artifact_that_the_api_never_lists_is_a_failure() {
             .body(&br#"{"schemaVersion":2,"manifests":[]}"#[..]),
         ("PUT", _) => Reply::new(201),
         ("POST", _) => Reply::new(202).with("location", "/v2/org/app/blobs/uploads/1"),
-        // Its fallback tag lists what others attached, and keeps nothing of what is written.
+        // Its fallback tag lists artifacts of other clients, and no write has an effect.
         _ => Reply::new(404),
     });
     let store = Store::Remote(repository(&server, Access::Push));
@@ -142,6 +141,6 @@ fn an_artifact_that_the_api_never_lists_is_a_failure() {
     let packed = pack(br#"{"version":"1.0.0"}"#, options).unwrap();
     let task =
         async { tokio::time::timeout(Duration::from_secs(2), attach(&store, &subject, &packed)).await };
-    // It is still trying, or has failed: what it never does is to succeed.
+    // The attach is still trying or has failed. It never succeeds.
     assert!(!matches!(run(task), Ok(Ok(_))));
 }

@@ -1,5 +1,4 @@
-//! Habits of the big services, as their users report them: what they ask for, where they send clients, and what
-//! they say.
+//! Behaviour of the big services, as reported by their users: their requirements, redirects and messages.
 
 use std::time::Instant;
 
@@ -23,7 +22,7 @@ fn index() -> Reply {
     Reply::new(200).with("content-type", IMAGE_INDEX).body(index.to_string())
 }
 
-/// The words of a failure, with its hint.
+/// Returns the message of a failure, with its hint.
 fn words(error: &Error, server: &Server) -> String {
     let hint = error.hint().map(|hint| format!("\n{hint}")).unwrap_or_default();
     format!("{}{hint}", chain(error)).replace(&server.host, "HOST")
@@ -54,7 +53,7 @@ fn every_write_states_its_length() {
     assert_eq!(lengths, ["POST 0", "POST 0", "PUT 0", "POST 0", "POST 0", "PUT 7"]);
 }
 
-/// A registry whose referrers lie at `location`, and whose fallback tag lists one.
+/// Starts a registry whose referrers are at `location`. Its fallback tag lists one.
 fn sends_to(status: u16, location: &str) -> Server {
     let location = location.to_owned();
     Server::start(move |got, _| {
@@ -92,7 +91,7 @@ fn a_list_of_referrers_that_lies_elsewhere_and_fails_there_is_no_list() {
         assert_eq!(seen.len(), 1, "{number}: asked again");
         assert!(seen[0].header("authorization").is_none());
     }
-    // Nobody listens there, and somebody who says nothing.
+    // One address without a listener, and one whose server never responds.
     let silent = Server::start(|_, _| Reply::Hang(Duration::from_secs(8)));
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for location in
@@ -184,15 +183,15 @@ fn a_refusal_is_told_in_the_registrys_words_with_what_can_be_done() {
     log in with `podman login HOST` or `docker login HOST`, or give --username and --password-stdin
     ");
     insta::assert_snapshot!(said(401, None, "Authentication is required"), @r"
-    could not read HOST/org/app:1: HOST refused it: it names no way to log in; it said Authentication is required (401)
+    could not read HOST/org/app:1: HOST refused it: it offers no way to log in (the registry's message: Authentication is required) (401)
     check that the address is that of a registry, not of a proxy or web site in front of it
-    could not write HOST/org/app:1: HOST refused it: it names no way to log in; it said Authentication is required (401)
+    could not write HOST/org/app:1: HOST refused it: it offers no way to log in (the registry's message: Authentication is required) (401)
     check that the address is that of a registry, not of a proxy or web site in front of it
     ");
     insta::assert_snapshot!(said(401, Some(("www-authenticate", "Negotiate")), ""), @r"
-    could not read HOST/org/app:1: HOST refused it: it wants a login by negotiate, and only basic and bearer are known here (401)
+    could not read HOST/org/app:1: HOST refused it: it requires a login by negotiate, but only basic and bearer are supported (401)
     check that the address is that of a registry, not of a proxy or web site in front of it
-    could not write HOST/org/app:1: HOST refused it: it wants a login by negotiate, and only basic and bearer are known here (401)
+    could not write HOST/org/app:1: HOST refused it: it requires a login by negotiate, but only basic and bearer are supported (401)
     check that the address is that of a registry, not of a proxy or web site in front of it
     ");
     insta::assert_snapshot!(said(405, None, ""), @r"

@@ -1,4 +1,4 @@
-//! The client against registries that misbehave, over real sockets.
+//! Tests of the client with faulty registries, over real sockets.
 
 mod attaching;
 mod habits;
@@ -67,7 +67,7 @@ fn manifest() -> Reply {
 
 static MANIFEST_BYTES: Bytes = Bytes::from_static(MANIFEST);
 
-/// A registry that wants a bearer token, which its own `/token` gives out.
+/// A registry that requires a bearer token from its `/token`.
 fn bearer(got: &Got, good: &str, inner: impl Fn(&Got) -> Reply) -> Reply {
     let host = got.header("host").unwrap_or_default();
     if got.header("authorization") == Some(&format!("Bearer {good}")) {
@@ -114,7 +114,7 @@ fn an_expired_login_does_not_hide_what_is_public() {
     let (repository, notes) = with_password(&server, Access::Pull);
     run(repository.manifest(&tag())).unwrap();
     let notes = notes.0.lock().unwrap().join("\n").replace(&server.host, "HOST");
-    insta::assert_snapshot!(notes, @"HOST refused the credentials from the command line; going on without them");
+    insta::assert_snapshot!(notes, @"HOST refused the credentials from the command line: continuing without them");
     let (repository, _) = with_password(&server, Access::Push);
     assert!(matches!(run(repository.manifest(&tag())), Err(Error::Unauthorized { .. })));
 }
@@ -141,7 +141,7 @@ fn an_identity_token_is_exchanged_by_a_refresh_grant() {
 fn a_login_that_ends_in_the_middle_of_a_push_is_renewed() {
     let server = Server::start(|got, before| {
         if got.path.starts_with("/token") {
-            // The first token is good until the blob itself is sent.
+            // The first token is valid until the blob itself is sent.
             let token = if before < 3 { "one" } else { "two" };
             return Reply::new(200).body(format!("{{\"token\":\"{token}\"}}"));
         }
@@ -229,7 +229,7 @@ fn a_pause_longer_than_the_bound_is_reported_and_not_waited_for() {
     let server = Server::start(|_, _| Reply::new(429).with("retry-after", "3600"));
     let error = run(repository(&server, Access::Pull).manifest(&tag())).unwrap_err();
     let shown = error.to_string().replace(&server.host, "HOST");
-    insta::assert_snapshot!(shown, @"could not read HOST/org/app:1: HOST answered 429 (it asks to wait: 3600)");
+    insta::assert_snapshot!(shown, @"could not read HOST/org/app:1: HOST answered 429 (retry after: 3600)");
     assert_eq!(server.seen().len(), 1);
 }
 

@@ -1,4 +1,4 @@
-//! A registry that says what a test wants it to say, over real sockets.
+//! A registry with scripted responses, over real sockets.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// A request as it came in.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(super) struct Got {
     pub method: String,
@@ -24,16 +24,16 @@ impl Got {
     }
 }
 
-/// What to answer.
+/// A scripted response.
 #[derive(Clone, Debug)]
 pub(super) enum Reply {
     /// Status, headers, body.
     Say(u16, Vec<(String, String)>, Vec<u8>),
-    /// The same, but with a length that is larger than the body.
+    /// The same, but with a length greater than that of the body.
     CutShort(Vec<u8>),
-    /// The body, a byte at a time with a pause before each.
+    /// The body, byte by byte with a pause before each byte.
     Drops(Vec<u8>, Duration),
-    /// Close without a word.
+    /// Close without a response.
     Hang(Duration),
     /// Close at once.
     Reset,
@@ -64,14 +64,14 @@ impl Reply {
 
 type Handler = dyn Fn(&Got, usize) -> Reply + Send + Sync;
 
-/// The server; it ends with the test's process.
+/// The server. It runs until the test process exits.
 pub(super) struct Server {
     pub host: String,
     seen: Arc<Mutex<Vec<Got>>>,
 }
 
 impl Server {
-    /// Starts a server; the handler is given each request and how many came before.
+    /// Starts a server. The handler receives each request and the number of previous ones.
     pub(super) fn start(handler: impl Fn(&Got, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
@@ -86,12 +86,12 @@ impl Server {
         Self { host, seen }
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     pub(super) fn seen(&self) -> Vec<Got> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// The requests so far as `METHOD PATH`, digests cut short.
+    /// Returns the requests so far as `METHOD PATH`, with shortened digests.
     pub(super) fn log(&self) -> Vec<String> {
         self.seen().iter().map(|got| format!("{} {}", got.method, got.path)).collect()
     }

@@ -1,9 +1,9 @@
-//! Blobs that are streamed from one place to another, and what interrupts them.
+//! Tests of blobs that are streamed between places, with interruptions.
 
 use super::*;
 use crate::{PackOptions, Store, layout::Layout, pack, push};
 
-/// A layout with a blob, as a source that is streamed.
+/// A layout with a blob, as the source of a stream.
 fn streamed(directory: &std::path::Path) -> (Descriptor, BlobSource) {
     let source = Store::Layout(Layout::new(directory));
     let packed = pack(b"{}", PackOptions::default()).unwrap();
@@ -55,7 +55,7 @@ fn a_blob_that_breaks_off_on_its_way_into_a_layout_is_read_again() {
     assert_eq!(server.seen().len(), 2);
 }
 
-/// Reads a blob of ten bytes from a server that breaks off after four; the second answer is the given one.
+/// Reads a blob of ten bytes from a server that breaks off after four. The second response is given.
 fn broken_download(second: impl Fn(&Got) -> Reply + Send + Sync + 'static) -> (String, usize) {
     let server = Server::start(move |got, before| match before {
         0 => Reply::CutShort(b"0123".to_vec()),
@@ -78,7 +78,7 @@ fn a_download_that_breaks_goes_on_where_it_broke() {
         _ => Reply::new(500),
     };
     assert_eq!(broken_download(rest), ("0123456789".to_owned(), 2));
-    // A server that knows no ranges begins again.
+    // A server without range requests starts again.
     assert_eq!(broken_download(|_| Reply::new(200).body(&b"0123456789"[..])), ("0123456789".to_owned(), 2));
 }
 
@@ -86,9 +86,9 @@ fn a_download_that_breaks_goes_on_where_it_broke() {
 fn another_part_than_was_asked_for_and_endless_breaks_are_errors() {
     let other = |_: &Got| Reply::new(206).with("content-range", "bytes 6-9/10").body(&b"6789"[..]);
     let (error, _) = broken_download(other);
-    assert!(error.ends_with("is malformed: it is another part than was asked for"), "{error}");
+    assert!(error.ends_with("is malformed: it is not the requested part"), "{error}");
     let unclear = |_: &Got| Reply::new(206).body(&b"456789"[..]);
-    assert!(broken_download(unclear).0.ends_with("is malformed: its range cannot be read"));
+    assert!(broken_download(unclear).0.ends_with("is malformed: its range is invalid"));
     let (error, requests) = broken_download(|_| Reply::CutShort(b"0123".to_vec()));
     assert!(error.contains("no answer from") && requests == 4, "{error} after {requests}");
 }

@@ -1,9 +1,9 @@
-//! Where credentials must not go, and what misbehaving registries must not lead to.
+//! Tests of places that must not receive credentials, and of faulty registries.
 
 use super::*;
 use crate::{Cache, FindOptions, Location, PackOptions, Platform, Silent, Store, copy, find, layout};
 
-/// A server elsewhere that asks for a login and takes what it is given.
+/// A server at another host that requires a login and accepts any.
 fn stranger() -> Server {
     Server::start(|got, _| {
         let host = got.header("host").unwrap_or_default();
@@ -98,6 +98,6 @@ fn what_is_no_manifest_is_named_and_not_kept() {
     let store = Store::Remote(repository(&server, Access::Pull));
     let options = FindOptions { platform: Platform::host(), platform_named: false, offline: false };
     let error = run(find::find(&store, &cache, &location, &options)).unwrap_err();
-    assert!(error.to_string().contains("/org/app:1 is malformed: it is no manifest"), "{error}");
+    assert!(error.to_string().contains("/org/app:1 is malformed: it is not a manifest"), "{error}");
     assert!(cache.entries().unwrap().is_empty());
 }
