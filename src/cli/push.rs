@@ -16,8 +16,8 @@ Examples:
   # push compat.json
   compat push ghcr.io/org/app-compat:1.0
   compat gen ./app | compat push ghcr.io/org/app-compat:1.0 -
-  # into an image layout, no registry needed
   # into an image layout, without a registry
+  compat push oci:artifacts:app compat.json
 
 The same specification has the same digest, and pushing it again sends nothing. A different specification takes \
 over the tag of a compatibility artifact. It takes over the tag of anything else only with --replace. If \

@@ -229,6 +229,7 @@ fn no_engine(
 ) -> Error {
     let (program, place) = (kind.program(), path.display());
     let archive = kind.archive(image);
+    let elsewhere = format!("use an archive from a machine with {program}: {archive}");
     let (what, hint) = match (error.kind(), kind) {
         (ErrorKind::PermissionDenied, EngineKind::Docker) => (
             format!("this user may not access {place}"),
@@ -250,16 +251,11 @@ fn no_engine(
             let podman = usual(EngineKind::Podman, variables).into_iter().find(|path| connect(path).is_ok());
             let hint = match podman {
                 Some(_) => format!("podman is running, so use containers-storage:{image}"),
-                None => format!(
-                    "start docker, name its socket with DOCKER_HOST=unix://PATH, or use an archive from a machine with docker: {archive}"
-                ),
+                None => format!("start docker, name its socket with DOCKER_HOST=unix://PATH, or {elsewhere}"),
             };
             (format!("docker is not running ({place} does not exist)"), hint)
         }
-        _ => (
-            format!("{place}: {error}"),
-            format!("start {program}, or use an archive from a machine with {program}: {archive}"),
-        ),
+        _ => (format!("{place}: {error}"), format!("start {program}, or {elsewhere}")),
     };
     Error::Engine { message: format!("could not get {image} from {program}: {what}"), hint }
 }

@@ -183,7 +183,7 @@ pub(super) fn unauthorized(host: &str, request: &Request, refusal: &Answer, orig
         None => "no credentials were found".to_owned(),
     };
     let said = error_text(refusal);
-    let detail = if said.is_empty() { tried } else { format!("{tried} (the registry's message: {said})") };
+    let detail = if said.is_empty() { tried } else { format!("{tried}: {said}") };
     Error::Unauthorized { host: host.to_owned(), action: request.action.clone(), detail, offers_login: true }
 }
 
@@ -196,7 +196,7 @@ fn no_way(host: &str, request: &Request, refusal: &Answer, challenges: &[Challen
         format!("it requires a login by {}, but only basic and bearer are supported", listed(&schemes))
     };
     let said = error_text(refusal);
-    let detail = if said.is_empty() { way } else { format!("{way} (the registry's message: {said})") };
+    let detail = if said.is_empty() { way } else { format!("{way}: {said}") };
     Error::Unauthorized { host: host.to_owned(), action: request.action.clone(), detail, offers_login: false }
 }
 

@@ -183,9 +183,9 @@ fn a_refusal_is_told_in_the_registrys_words_with_what_can_be_done() {
     log in with `podman login HOST` or `docker login HOST`, or give --username and --password-stdin
     ");
     insta::assert_snapshot!(said(401, None, "Authentication is required"), @r"
-    could not read HOST/org/app:1: HOST refused it: it offers no way to log in (the registry's message: Authentication is required) (401)
+    could not read HOST/org/app:1: HOST refused it: it offers no way to log in: Authentication is required (401)
     check that the address is that of a registry, not of a proxy or web site in front of it
-    could not write HOST/org/app:1: HOST refused it: it offers no way to log in (the registry's message: Authentication is required) (401)
+    could not write HOST/org/app:1: HOST refused it: it offers no way to log in: Authentication is required (401)
     check that the address is that of a registry, not of a proxy or web site in front of it
     ");
     insta::assert_snapshot!(said(401, Some(("www-authenticate", "Negotiate")), ""), @r"
