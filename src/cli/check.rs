@@ -63,7 +63,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "offline")]
     generate: bool,
 
-    /// The format of the output
+    /// Set the output format
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
 

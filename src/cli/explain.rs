@@ -38,7 +38,7 @@ pub struct Arguments {
     #[arg(value_name = "KIND", value_parser = KindParser, hide_possible_values = true)]
     kind: Option<&'static Entry>,
 
-    /// The format of the output
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 }

@@ -50,7 +50,7 @@ pub struct Arguments {
     #[arg(long, value_name = "RUN", num_args = 1..)]
     from_recording: Vec<PathBuf>,
 
-    /// Read an image instead
+    /// Derive the needs of an image instead of files
     ///
     /// SOURCE is a reference, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME,
     /// containers-storage:NAME, or the directory of an unpacked root (dir:PATH).
@@ -81,7 +81,7 @@ pub struct Arguments {
     #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = parse_attribute)]
     attributes: Vec<(String, String)>,
 
-    /// The directories in LD_LIBRARY_PATH when the application starts, separated by ":"
+    /// Assume these directories in LD_LIBRARY_PATH when the application starts, separated by ":"
     ///
     /// Relative paths start at the application's directory.
     #[arg(long, value_name = "DIRS", value_delimiter = ':')]

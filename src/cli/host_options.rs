@@ -53,7 +53,7 @@ pub(super) struct StartOptions {
     #[arg(long, value_name = "DIRS")]
     pub library_path: Option<String>,
 
-    /// Check libraries as loaded by this program (a path in the root) instead of without a program
+    /// Check libraries as if this program (a path in the root) loads them
     #[arg(long, value_name = "PATH")]
     pub host_program: Option<PathBuf>,
 }

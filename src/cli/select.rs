@@ -30,7 +30,7 @@ pub struct Arguments {
     #[arg(long)]
     accept_risk: bool,
 
-    /// The format of the output
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 

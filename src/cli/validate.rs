@@ -15,11 +15,11 @@ use crate::cli::{Context, Exit};
 /// read and the others are valid.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Specifications; "-" is standard input
+    /// Specifications ("-" is standard input)
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// The format of the output
+    /// Set the output format
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
 }

@@ -61,7 +61,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", conflicts_with_all = ["flat", "why", "bindings"])]
     depth: Option<usize>,
 
-    /// The format of the output
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 
