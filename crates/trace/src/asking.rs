@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shared_objects_are_recognized_by_name() {
+    fn shared_objects_are_recognised_by_name() {
         for name in ["/a/libz.so", "libz.so.1", "libstdc++.so.6.0.30", "_ssl.cpython-311-x86_64-linux-gnu.so"]
         {
             assert!(is_library(name.as_bytes()), "{name}");

@@ -11,7 +11,7 @@ use crate::cli::progress::Display;
 use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{FirstTouch, Name, ReadError, Reader, RunFacts, Summary, Survey};
 
-/// Summarize recordings: files opened, created and missed, by directory, program and time
+/// Summarise recordings: files opened, created and missed, by directory, program and time
 ///
 /// Several recordings are merged.
 #[derive(clap::Args, Debug)]

@@ -1,7 +1,7 @@
 //! The mirror at a directory of the original mount namespace, at which other processes reach it.
 //!
 //! Unlike the mounts inside, these mounts do not vanish with a process. The process of the command makes them. The
-//! supervisor unmounts them, or the server does if the supervisor was killed. All three recognize the mounts by their
+//! supervisor unmounts them, or the server does if the supervisor was killed. All three recognise the mounts by their
 //! source in the mount table, which is unique to this run. If the mirror could not be mounted, or somebody unmounted
 //! it, nothing at the directory belongs to this run, and no process there is killed. The directory itself is removed
 //! only if this run created it, nothing is mounted on it and it is empty.

@@ -40,7 +40,7 @@ pub(super) fn ask(
         Ok((b'y', Some([user, mounts, root]))) => Ok(Some(NamespaceAccess { stream, user, mounts, root })),
         Ok((b'n', _)) => Err(Error::Lead { what: "ended before its mirror was ready".to_owned() }),
         Ok((b'x', _)) => {
-            Err(Error::Lead { what: format!("does not recognize the process or user of rank {rank}") })
+            Err(Error::Lead { what: format!("does not recognise the process or user of rank {rank}") })
         }
         // This also happens while the lead of the previous job step is ending.
         Ok(_) | Err(_) => Ok(None),

@@ -1,7 +1,7 @@
 //! Directories of sockets, which are bound unchanged. A mirrored socket would not connect to processes outside.
 //!
 //! They are checked before a user namespace is entered, because all other users share one number in it. Each directory
-//! is recognized by its identity, so that the directory that was checked is the one that is bound later.
+//! is recognised by its identity, so that the directory that was checked is the one that is bound later.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
