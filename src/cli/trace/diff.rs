@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 
-    /// Print the result in FORMAT
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 }

@@ -67,7 +67,7 @@ pub(super) struct Arguments {
     #[arg(short = '0', long, requires = "paths")]
     null: bool,
 
-    /// Print the result in FORMAT
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 }

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ORDER", default_value = "first")]
     sort: Sort,
 
-    /// Print the result in FORMAT
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 }
