@@ -106,7 +106,7 @@ impl Observer for Display {
 
     fn response(&self, event: &ResponseEvent<'_>) {
         if self.context.verbosity > 0 {
-            let status = event.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+            let status = event.status.map_or_else(|| "no response".to_owned(), |status| status.to_string());
             let elapsed = event.elapsed.as_millis();
             let line = format!("{} {} -> {status} ({elapsed} ms)", event.method, event.url);
             self.say(&printable(&line));

@@ -103,7 +103,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// No response: no connection, a reset, or a TLS failure.
-    #[error("could not {action}: no answer from {host}")]
+    #[error("could not {action}: no response from {host}")]
     Transport {
         /// The registry.
         host: String,
@@ -125,7 +125,7 @@ pub enum Error {
         after: Duration,
     },
     /// The content arrived too slowly.
-    #[error("could not {action}: {host} sent less than {minimum} bytes a second")]
+    #[error("could not {action}: {host} sent less than {minimum} bytes per second")]
     TooSlow {
         /// The registry.
         host: String,
@@ -135,7 +135,7 @@ pub enum Error {
         minimum: u64,
     },
     /// A redirect, realm or upload address was not followed.
-    #[error("{host} sent this client to {target}, which was not followed: {reason}")]
+    #[error("{host} redirects to {target}, which was not followed: {reason}")]
     Redirect {
         /// The registry.
         host: String,
@@ -156,7 +156,7 @@ pub enum Error {
         limit: u64,
     },
     /// A manifest refers to content that the store does not have.
-    #[error("{manifest} refers to {missing}, which is not there")]
+    #[error("{manifest} refers to {missing}, which does not exist")]
     BlobUnknown {
         /// The manifest.
         manifest: String,
@@ -376,7 +376,7 @@ pub(super) fn chain(error: &Error) -> String {
 
 fn login_hint(host: &str) -> String {
     format!(
-        "log in with `podman login {host}` or `docker login {host}`, or give --username and --password-stdin"
+        "log in with `podman login {host}` or `docker login {host}`, or use --username and --password-stdin"
     )
 }
 
@@ -458,7 +458,7 @@ mod tests {
             offers_login: true
         }), @r"
         could not read a/b:1: ghcr.io refused it: no credentials were found (401)
-        log in with `podman login ghcr.io` or `docker login ghcr.io`, or give --username and --password-stdin
+        log in with `podman login ghcr.io` or `docker login ghcr.io`, or use --username and --password-stdin
         ");
         insta::assert_snapshot!(hint(Error::TimedOut {
             host: "h".into(), action: "read a/b:1".into(), after: Duration::from_secs(30)

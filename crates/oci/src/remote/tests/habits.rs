@@ -178,9 +178,9 @@ fn a_refusal_is_told_in_the_registrys_words_with_what_can_be_done() {
     };
     insta::assert_snapshot!(said(403, None, r#"{"errors":[{"code":"DENIED","message":"denied"}]}"#), @r"
     could not read HOST/org/app:1: HOST denied it: DENIED: denied (403)
-    log in with `podman login HOST` or `docker login HOST`, or give --username and --password-stdin
+    log in with `podman login HOST` or `docker login HOST`, or use --username and --password-stdin
     could not write HOST/org/app:1: HOST denied it: DENIED: denied (403)
-    log in with `podman login HOST` or `docker login HOST`, or give --username and --password-stdin
+    log in with `podman login HOST` or `docker login HOST`, or use --username and --password-stdin
     ");
     insta::assert_snapshot!(said(401, None, "Authentication is required"), @r"
     could not read HOST/org/app:1: HOST refused it: it offers no way to log in: Authentication is required (401)

@@ -90,5 +90,5 @@ fn another_part_than_was_asked_for_and_endless_breaks_are_errors() {
     let unclear = |_: &Got| Reply::new(206).body(&b"456789"[..]);
     assert!(broken_download(unclear).0.ends_with("is malformed: its range is invalid"));
     let (error, requests) = broken_download(|_| Reply::CutShort(b"0123".to_vec()));
-    assert!(error.contains("no answer from") && requests == 4, "{error} after {requests}");
+    assert!(error.contains("no response from") && requests == 4, "{error} after {requests}");
 }
