@@ -33,7 +33,7 @@ fn check() -> Result<Completion, Failed> {
     if !is_success(&Program::start(&mut version, None, ANSWER).wait()) {
         let reason =
             "NOT CHECKED: cargo-audit is not installed (`cargo install --locked cargo-audit` installs it)";
-        // This one can be mended on every machine that reaches the database.
+        // On machines that reach the database, a missing cargo-audit can be installed.
         return if std::env::var("CI").is_ok_and(|value| value == "true") {
             Err(Failed::from(reason))
         } else {

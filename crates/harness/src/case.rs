@@ -1,5 +1,5 @@
-//! A case: a name that states a behaviour, what it requires of the machine, and a function that
-//! panics when the behaviour is not there.
+//! A case: a name that states a behaviour, its requirements on the machine, and a function that panics if the
+//! behaviour is missing.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,12 @@ use libtest_mimic::{Completion, Failed, Trial};
 
 use crate::{Suite, Workspace};
 
-/// Something that a machine may lack.
+/// A requirement that a machine may not meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requirement {
     /// A program in `PATH` or in Go's directory for programs.
     Tool(&'static str),
-    /// The right to chroot and mount.
+    /// The privilege to chroot and mount.
     Root,
     /// `/dev/fuse`.
     Fuse,
@@ -28,13 +28,13 @@ pub const DOCKER: Requirement = Requirement::Tool("docker");
 pub const DOCKERD: Requirement = Requirement::Tool("dockerd");
 
 impl Requirement {
-    /// Why this machine does not meet the requirement.
+    /// Returns the reason if this machine does not meet the requirement.
     fn missing(self, setup: &str) -> Option<String> {
         match self {
             Self::Tool(name) if find(name).is_none() => {
                 Some(format!("{name} is not installed ({setup} installs it)"))
             }
-            Self::Fuse if !Path::new("/dev/fuse").exists() => Some("there is no /dev/fuse".to_owned()),
+            Self::Fuse if !Path::new("/dev/fuse").exists() => Some("/dev/fuse does not exist".to_owned()),
             Self::Root if !rustix::process::geteuid().is_root() => Some("needs root".to_owned()),
             _ => None,
         }
@@ -49,7 +49,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// A case of a theme; the name is shown as `theme::behaviour`.
+    /// Returns a case of a theme. Its name is shown as `theme::behaviour`.
     pub fn new(
         name: impl Into<String>,
         requirements: &[Requirement],
@@ -58,7 +58,7 @@ impl Case {
         Self { name: name.into(), requirements: requirements.to_vec(), run: Box::new(run) }
     }
 
-    /// The trial: ignored with the reason if something is missing, a failure under `CI=true`.
+    /// Returns the trial. If a requirement is missing, it is ignored with the reason, or fails with `CI=true`.
     pub(crate) fn into_trial(self, suite: &'static Suite) -> Trial {
         let Self { name, requirements, run } = self;
         Trial::ignorable_test(name.clone(), move || {
@@ -92,11 +92,11 @@ fn find(name: &str) -> Option<PathBuf> {
     directories.into_iter().map(|directory| directory.join(name)).find(|file| file.is_file())
 }
 
-/// The program's path; the case declared it as a requirement.
+/// The path of a program. The case must declare it as a requirement.
 ///
 /// # Panics
 ///
-/// If the case did not.
+/// If the case does not declare it.
 pub fn tool(name: &str) -> PathBuf {
     find(name).unwrap_or_else(|| panic!("{name} is not installed, and the case did not require it"))
 }

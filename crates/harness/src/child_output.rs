@@ -1,4 +1,5 @@
-//! The output of a child process: it is read aside, and others may keep it open when the child has ended.
+//! The output of a child process. A thread reads it, and other processes may keep it open after the child has
+//! exited.
 
 use std::fs;
 use std::io::Read;
@@ -10,7 +11,7 @@ use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A pipe that a thread reads to its end, so that a full pipe never stops the child.
+/// A pipe that a thread reads to its end, so that a full pipe never blocks the child.
 pub(crate) struct ChildOutput {
     bytes: Arc<Mutex<Vec<u8>>>,
     reader: JoinHandle<()>,
@@ -19,7 +20,7 @@ pub(crate) struct ChildOutput {
 }
 
 impl ChildOutput {
-    /// Starts to read.
+    /// Starts reading.
     pub(crate) fn read(mut pipe: impl Read + AsFd + Send + 'static) -> Self {
         let shown = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
         let shown = fs::read_link(shown).expect("an open descriptor is shown in /proc");
@@ -29,7 +30,7 @@ impl ChildOutput {
         Self { bytes, reader, pipe: shown }
     }
 
-    /// Whether everybody has closed the pipe, and all of it is read.
+    /// Whether all writers have closed the pipe and all of it has been read.
     pub(crate) fn is_complete(&self) -> bool {
         self.reader.is_finished()
     }
@@ -40,7 +41,7 @@ impl ChildOutput {
     }
 }
 
-/// Appends what a pipe brings until it ends.
+/// Appends the content of a pipe until its end.
 fn copy(pipe: &mut impl Read, bytes: &Mutex<Vec<u8>>) {
     let mut part = vec![0; 1 << 16];
     while let Ok(count) = pipe.read(&mut part) {
@@ -51,10 +52,10 @@ fn copy(pipe: &mut impl Read, bytes: &Mutex<Vec<u8>>) {
     }
 }
 
-/// Kills a child that still runs with all that descends from it, and everybody who can write to one of the outputs.
+/// Kills a running child with all its descendants, and every process that can write to one of the outputs.
 ///
-/// A process group of the child's own would not do: setsid(1) behaves in another way as the leader of a group, and
-/// what it starts leaves the group.
+/// A process group for the child is not an alternative: setsid(1) behaves differently as the leader of a group,
+/// and the processes that it starts leave the group.
 pub(crate) fn kill_all(child: Option<Pid>, outputs: &[&ChildOutput]) {
     let processes = processes();
     let mut found: Vec<i32> = child.iter().map(|pid| pid.as_raw_nonzero().get()).collect();
@@ -78,8 +79,8 @@ struct Process {
 }
 
 impl Process {
-    /// Whether it has one of these pipes open for writing. Only the reading end may be another child's, until that
-    /// one has executed its program.
+    /// Whether it has one of these pipes open for writing. Another child may briefly hold the reading end,
+    /// until it has executed its program.
     fn writes_to(&self, outputs: &[&ChildOutput]) -> bool {
         let entries = fs::read_dir(format!("/proc/{}/fd", self.id)).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).any(|descriptor| {
@@ -89,19 +90,19 @@ impl Process {
     }
 }
 
-/// Whether a link of `/proc/PID/fd` has the mode of a descriptor that can only be written to.
+/// Whether the mode of a link in `/proc/PID/fd` is that of a write-only descriptor.
 fn is_for_writing(descriptor: &Path) -> bool {
     fs::symlink_metadata(descriptor).is_ok_and(|link| link.permissions().mode() & 0o600 == 0o200)
 }
 
-/// The processes of this machine, as far as they are seen.
+/// The visible processes of this machine.
 fn processes() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     numbers.filter_map(|id| Some(Process { id, parent: parent_of(id)? })).collect()
 }
 
-/// The fourth field of `/proc/PID/stat`; the second is a name in brackets, which may hold spaces.
+/// The fourth field of `/proc/PID/stat`. The second field is a name in brackets, which may contain spaces.
 fn parent_of(process: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()

@@ -1,4 +1,4 @@
-//! Runs of the program under test, and what a case asserts about them.
+//! Runs of the program under test, and assertions about them.
 
 use std::ffi::{OsStr, OsString};
 use std::process::Command;
@@ -11,10 +11,10 @@ use crate::Workspace;
 use crate::process::Program;
 use crate::workspace::end_of;
 
-/// No run takes longer than this: a program that hangs is a fault, not a slow test.
+/// The time limit of a run: a program that hangs is faulty, not slow.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// One run, being prepared.
+/// A run that is being prepared.
 pub struct Compat<'a> {
     workspace: &'a Workspace,
     program: OsString,
@@ -29,25 +29,25 @@ pub struct Compat<'a> {
 pub struct Output {
     /// The command as a line, for messages.
     pub command: String,
-    /// The exit code; `None` for a signal.
+    /// The exit code. `None` for a signal.
     pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
     /// Standard error.
     pub stderr: String,
-    /// How long it took.
+    /// The duration of the run.
     pub took: Duration,
 }
 
 impl Workspace {
-    /// A run of the program under test in this workspace.
+    /// Returns a run of the program under test in this workspace.
     pub fn compat<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Compat<'_> {
         Compat::new(self, arguments)
     }
 }
 
 impl<'a> Compat<'a> {
-    /// A run with these arguments, in the workspace, with a home of its own and no credentials.
+    /// Returns a run with these arguments in the workspace, with its own home directory and no credentials.
     pub fn new<A: AsRef<OsStr>>(workspace: &'a Workspace, arguments: impl IntoIterator<Item = A>) -> Self {
         Self {
             workspace,
@@ -59,19 +59,19 @@ impl<'a> Compat<'a> {
         }
     }
 
-    /// Another name for the binary.
+    /// Runs the binary under another name.
     pub fn called(mut self, program: impl Into<OsString>) -> Self {
         self.program = program.into();
         self
     }
 
-    /// More arguments.
+    /// Adds arguments.
     pub fn with<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
-    /// An environment variable.
+    /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.variables.push((name.to_owned(), value.into()));
         self
@@ -83,13 +83,13 @@ impl<'a> Compat<'a> {
         self
     }
 
-    /// A tighter deadline than the usual one.
+    /// Sets a shorter time limit.
     pub fn within(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Starts the program and does not wait for it.
+    /// Starts the program without waiting for it.
     pub fn start(self) -> Running<'a> {
         let program = Program::start(&mut self.command(), Some(self.input.clone()), self.deadline);
         Running { workspace: self.workspace, line: line(&self.arguments), program, deadline: self.deadline }
@@ -100,7 +100,7 @@ impl<'a> Compat<'a> {
         self.start().wait()
     }
 
-    /// Runs the program, which must succeed.
+    /// Runs the program and asserts success.
     pub fn ok(self) -> Output {
         self.run().exits(0)
     }
@@ -117,7 +117,7 @@ impl<'a> Compat<'a> {
     }
 }
 
-/// A run that goes on.
+/// A run in progress.
 pub struct Running<'a> {
     workspace: &'a Workspace,
     line: String,
@@ -135,7 +135,7 @@ impl Running<'_> {
     ///
     /// # Panics
     ///
-    /// If the program has not ended by the deadline.
+    /// If the program has not exited by the deadline.
     pub fn wait(self) -> Output {
         let ended = self.program.wait();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -147,7 +147,7 @@ impl Running<'_> {
             took: ended.took,
         };
         self.workspace.note(output.describe());
-        assert!(ended.in_time, "`compat {}` did not end within {:?}", output.command, self.deadline);
+        assert!(ended.in_time, "`compat {}` did not exit within {:?}", output.command, self.deadline);
         output
     }
 }
@@ -159,25 +159,29 @@ impl Output {
         self
     }
 
-    /// Asserts that both outputs together say something, whatever its case.
+    /// Asserts that standard output or standard error contains a text, in any letter case.
     pub fn says(self, text: &str) -> Self {
         let all = format!("{}{}", self.stdout, self.stderr).to_lowercase();
-        assert!(all.contains(&text.to_lowercase()), "{text:?} is not said by:\n{}", self.describe());
+        assert!(
+            all.contains(&text.to_lowercase()),
+            "{text:?} is missing from the output of:\n{}",
+            self.describe()
+        );
         self
     }
 
-    /// Asserts that at least one of the texts is said.
+    /// Asserts that the outputs contain at least one of the texts.
     pub fn says_one_of(self, texts: &[&str]) -> Self {
         let all = format!("{}{}", self.stdout, self.stderr).to_lowercase();
         let said = texts.iter().any(|text| all.contains(&text.to_lowercase()));
-        assert!(said, "none of {texts:?} is said by:\n{}", self.describe());
+        assert!(said, "none of {texts:?} is in the output of:\n{}", self.describe());
         self
     }
 
-    /// Asserts that nothing says this.
+    /// Asserts that the outputs do not contain a text.
     pub fn never_says(self, text: &str) -> Self {
         let all = format!("{}{}", self.stdout, self.stderr).to_lowercase();
-        assert!(!all.contains(&text.to_lowercase()), "{text:?} is said by:\n{}", self.describe());
+        assert!(!all.contains(&text.to_lowercase()), "{text:?} is in the output of:\n{}", self.describe());
         self
     }
 

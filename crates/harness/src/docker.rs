@@ -1,4 +1,4 @@
-//! The container engine: the one that runs, or one of our own on a private socket, which is stopped and cleaned away
+//! The container engine: the running one, or a private one on its own socket, which is stopped and removed
 //! afterwards.
 
 use std::cell::RefCell;
@@ -11,16 +11,16 @@ use crate::Workspace;
 use crate::case::tool;
 use crate::process::{Guard, exit, outcome, run, wait_until};
 
-/// An engine of our own. No bridge and no rules of a firewall: nothing of this machine's network is touched. It ends
-/// with this, and what it mounted is unmounted.
+/// A private engine without a bridge and firewall rules, so that it does not touch this machine's network.
+/// Dropping it stops the engine and unmounts its mounts.
 pub struct Engine {
     guard: Guard,
-    /// A workspace's path could be too long for its sockets.
+    /// Outside the workspace, because a workspace's path could be too long for its sockets.
     state: tempfile::TempDir,
 }
 
 impl Engine {
-    /// Starts the engine and waits until it answers; its output goes to this file.
+    /// Starts the engine and waits until it answers. Its output goes to `log`.
     ///
     /// # Panics
     ///
@@ -69,14 +69,14 @@ fn socket(state: &Path) -> String {
 /// The engine, with the images of one case.
 pub struct Docker<'a> {
     workspace: &'a Workspace,
-    /// Our own, if none ran.
+    /// The private engine, if none was running.
     engine: Option<Engine>,
-    /// The images that this case made.
+    /// The images that this case created.
     images: RefCell<Vec<String>>,
 }
 
 impl<'a> Docker<'a> {
-    /// Uses the engine that runs, or starts one.
+    /// Uses the running engine, or starts one.
     pub fn start(workspace: &'a Workspace) -> Self {
         let mut docker = Self { workspace, engine: None, images: RefCell::default() };
         if !docker.outcome(&["version", "--format", "{{.Server.Version}}"]).0 {
@@ -85,32 +85,33 @@ impl<'a> Docker<'a> {
         docker
     }
 
-    /// Runs the client, which must succeed.
+    /// Runs the client and asserts success.
     pub fn run(&self, arguments: &[&str]) -> String {
         run(self.workspace, self.command().args(arguments))
     }
 
-    /// Runs the client: whether it succeeded, and both outputs.
+    /// Runs the client. Returns whether it succeeded, and both outputs.
     pub fn outcome(&self, arguments: &[&str]) -> (bool, String, String) {
         outcome(self.workspace, self.command().args(arguments))
     }
 
-    /// Runs the client: its exit code, for `run` that of the container's command, and both outputs.
+    /// Runs the client. Returns its exit code (for `run`, that of the container's command) and both outputs.
     pub fn exit(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         exit(self.workspace, self.command().args(arguments))
     }
 
-    /// The environment in which other programs reach the same engine.
+    /// The environment variables with which other programs reach the same engine.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         self.engine.iter().map(|engine| ("DOCKER_HOST", engine.host())).collect()
     }
 
-    /// Makes the image `compat-tests:TAG` of a directory.
+    /// Creates the image `compat-tests:TAG` from a directory.
     pub fn import(&self, tag: &str, directory: &Path) {
         self.import_with(tag, directory, &[], None);
     }
 
-    /// The same with lines of a Dockerfile for its configuration, and a platform other than this machine's.
+    /// Creates an image from a directory, with lines of a Dockerfile for its configuration and an optional
+    /// platform.
     pub fn import_with(&self, tag: &str, directory: &Path, changes: &[&str], platform: Option<&str>) {
         let archive = self.workspace.text(format!("{tag}.tar"));
         let mut command = Command::new(tool("tar"));
@@ -124,13 +125,13 @@ impl<'a> Docker<'a> {
         fs::remove_file(&archive).expect("the archive of a root");
     }
 
-    /// Runs the client, which makes an image; it is removed in the end.
+    /// Runs a client command that creates an image. The image is removed at the end.
     pub fn build(&self, image: &str, arguments: &[&str]) {
         self.images.borrow_mut().push(image.to_owned());
         self.run(arguments);
     }
 
-    /// Pushes an image to a registry of this machine, under another name.
+    /// Pushes an image under another name to a registry of this machine.
     pub fn push(&self, image: &str, reference: &str) {
         self.build(reference, &["tag", image, reference]);
         self.run(&["push", "--quiet", reference]);
@@ -138,7 +139,7 @@ impl<'a> Docker<'a> {
 
     fn command(&self) -> Command {
         let mut command = Command::new(tool("docker"));
-        // The classic builder: the other one is a plugin that few machines of tests have.
+        // The classic builder: the other builder is a plugin that few test machines have.
         command.env("DOCKER_BUILDKIT", "0").env("HOME", self.workspace.home());
         command.envs(self.variables());
         command
@@ -148,7 +149,7 @@ impl<'a> Docker<'a> {
 impl Drop for Docker<'_> {
     fn drop(&mut self) {
         if self.engine.is_none() {
-            // The engine of this machine keeps nothing of the tests.
+            // No image of the tests remains in the machine's engine.
             for image in self.images.borrow().iter().rev() {
                 let _ = self.command().args(["rmi", "--force", image]).output();
             }

@@ -1,12 +1,13 @@
-//! The parts that the end-to-end suites share: `registry-tests/`, `record-tests/` and `truth-tests/` of the root package.
+//! The shared parts of the end-to-end suites `registry-tests/`, `record-tests/` and `truth-tests/` of the root
+//! package.
 //!
-//! A suite's `main` hands its [`Case`]s to [`Suite::run`]. A case states a behaviour in its name and gets a
-//! [`Workspace`]: a temporary directory in which it runs `compat` ([`Workspace::compat`]) and other programs
-//! ([`process::run`]), and which is printed if it fails. A case whose requirements this machine does not meet is
-//! ignored with the reason; with `CI=true` it is a failure.
+//! A suite's `main` passes its [`Case`]s to [`Suite::run`]. A case states a behaviour in its name and gets a
+//! [`Workspace`]. This is a temporary directory in which it runs `compat` ([`Workspace::compat`]) and other
+//! programs ([`process::run`]), and it is printed if the case fails. If the machine does not meet a requirement
+//! of a case, the case is ignored with the reason. With `CI=true` it fails.
 //!
-//! The crate does not know the program under test: its path exists in the root package's tests alone. [`suite!`]
-//! takes it from there.
+//! The crate does not know the program under test: only the root package's tests know its path. [`suite!`] takes
+//! it from there.
 
 #![warn(missing_docs)]
 

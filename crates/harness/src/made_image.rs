@@ -1,4 +1,4 @@
-//! Images made here by the container engine, each with a trait that decides a verdict.
+//! Images that the container engine creates here, each with a property that decides a verdict.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use crate::docker::Docker;
 use crate::process::run;
 use crate::{Requirement, Workspace, root};
 
-/// The requirements of making them.
+/// The requirements for creating them.
 pub const REQUIREMENTS: [Requirement; 9] = [
     DOCKER,
     DOCKERD,
@@ -27,17 +27,17 @@ pub const REQUIREMENTS: [Requirement; 9] = [
 pub const TAGS: [&str; 9] =
     ["static", "musl", "missing", "v4", "hwcaps", "paths", "cuda", "debian", "python"];
 
-/// The wheel that the Python image has, with libraries of its own beside it.
+/// The wheel in the Python image, which brings its own libraries along.
 const WHEEL: &str = "numpy==1.26.4";
 
-/// The Debian release below the larger images: it has Python in it.
+/// The Debian release below the larger images. It includes Python.
 const RELEASE: &str = "bookworm";
 const PYTHON: &str = "3.11";
 
 /// The program of the small images.
 const PROGRAM: &str = "ENTRYPOINT [\"/app\"]";
 
-/// Makes the small images: those without a distribution in them.
+/// Creates the small images, which contain no distribution.
 pub fn small(workspace: &Workspace, docker: &Docker) {
     static_program(workspace, docker);
     musl(workspace, docker);
@@ -48,7 +48,7 @@ pub fn small(workspace: &Workspace, docker: &Docker) {
     cuda(workspace, docker);
 }
 
-/// Makes the Debian image, and on top of it, with files removed and wheels added, the one with Python.
+/// Creates the Debian image, and the Python image on top of it, with files removed and wheels added.
 pub fn large(workspace: &Workspace, docker: &Docker) {
     let debian = root::debian_with(workspace, RELEASE, &["python3"]);
     docker.import_with("debian", &debian, &["ENTRYPOINT [\"/usr/bin/perl\", \"-v\"]"], None);
@@ -65,7 +65,7 @@ pub fn large(workspace: &Workspace, docker: &Docker) {
     build(workspace, docker, "python", dockerfile);
 }
 
-/// The wheel, unpacked; kept from run to run as roots are.
+/// The unpacked wheel, which is kept between runs like the roots.
 fn wheels(workspace: &Workspace) -> PathBuf {
     root::kept(workspace, &format!("wheels-{WHEEL}"), |directory| {
         let mut command = Command::new(tool("pip"));
@@ -81,7 +81,7 @@ fn build(workspace: &Workspace, docker: &Docker, tag: &str, dockerfile: &str) {
     docker.build(&image, &["build", "--network=none", "-t", &image, &workspace.text(tag)]);
 }
 
-/// `FROM scratch` with a program that needs nothing.
+/// `FROM scratch` with a program without requirements.
 fn static_program(workspace: &Workspace, docker: &Docker) {
     workspace.directory("static");
     workspace.write("static/app.c", "int main(void) { return 0; }\n");
@@ -104,7 +104,7 @@ fn musl(workspace: &Workspace, docker: &Docker) {
     docker.import_with("musl", &directory, &[PROGRAM], None);
 }
 
-/// A program whose library is not there.
+/// A program with a missing library.
 fn missing(workspace: &Workspace, docker: &Docker) {
     let directory = with_glibc(workspace, "missing");
     let flags = ["-shared", "-fPIC", "-Wl,-soname,libanswer.so.1"];
@@ -113,7 +113,7 @@ fn missing(workspace: &Workspace, docker: &Docker) {
     docker.import_with("missing", &directory, &[PROGRAM], None);
 }
 
-/// A program that says it needs a CPU of x86-64-v4.
+/// A program that requires a CPU of x86-64-v4.
 fn newest_cpu(workspace: &Workspace, docker: &Docker) {
     let directory = with_glibc(workspace, "v4");
     workspace.write("v4.c", "int main(void) { return 0; }\n");
@@ -121,7 +121,7 @@ fn newest_cpu(workspace: &Workspace, docker: &Docker) {
     docker.import_with("v4", &directory, &[PROGRAM], None);
 }
 
-/// A program whose library is there for CPUs of x86-64-v3 only.
+/// A program with a library only for CPUs of x86-64-v3.
 fn hwcaps(workspace: &Workspace, docker: &Docker) {
     let root = with_glibc(workspace, "hwcaps");
     let directory = "hwcaps/usr/lib/x86_64-linux-gnu/glibc-hwcaps/x86-64-v3";
@@ -133,8 +133,8 @@ fn hwcaps(workspace: &Workspace, docker: &Docker) {
     docker.import_with("hwcaps", &root, &[PROGRAM], None);
 }
 
-/// A program whose libraries lie where its environment says: in a directory of the working directory, and in
-/// that itself, which an empty element stands for.
+/// A program with libraries in the directories of its environment: a directory below the working directory, and
+/// the working directory itself, which an empty element stands for.
 fn paths(workspace: &Workspace, docker: &Docker) {
     let directory = with_glibc(workspace, "paths");
     workspace.directory("paths/srv/lib");
@@ -157,7 +157,7 @@ fn paths(workspace: &Workspace, docker: &Docker) {
     docker.import_with("paths", &directory, &changes, None);
 }
 
-/// A program for a GPU: it needs the driver's library, and its configuration a CUDA version.
+/// A program for a GPU. It needs the driver's library, and its configuration requires a CUDA version.
 fn cuda(workspace: &Workspace, docker: &Docker) {
     let directory = with_glibc(workspace, "cuda");
     driver_library(workspace, "libcuda.so.1");
@@ -171,7 +171,7 @@ fn cuda(workspace: &Workspace, docker: &Docker) {
     docker.import_with("cuda", &directory, &changes, None);
 }
 
-/// A root with the user-space part of an NVIDIA driver of this version, and nothing else.
+/// A root that contains only the user-space part of an NVIDIA driver of this version.
 pub fn driver_root(workspace: &Workspace, version: &str) -> PathBuf {
     let root = workspace.directory(&format!("driver-{version}"));
     let directory = root.join("usr/lib/x86_64-linux-gnu");
@@ -195,7 +195,7 @@ fn with_glibc(workspace: &Workspace, name: &str) -> PathBuf {
     root::minimal(workspace, name, Path::new("/usr/bin/env"))
 }
 
-/// The image of a machine that this one is not: a static program whose header names another machine.
+/// The image of another machine: a static program with another machine in its header.
 pub fn foreign(workspace: &Workspace, docker: &Docker) {
     const MACHINE: usize = 18;
     const AARCH64: u8 = 183;

@@ -1,5 +1,5 @@
-//! Child processes: programs that run to their end within a time limit, and servers on a free port, which are ready
-//! by a deadline and killed by id on drop.
+//! Child processes: programs that run to their end within a time limit, and servers on a free port. Servers
+//! must be ready by a deadline and are killed by ID on drop.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -13,13 +13,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::Workspace;
 use crate::child_output::{ChildOutput, kill_all};
 
-/// How long a server may take to answer.
+/// The time limit for a server to answer.
 const READY: Duration = Duration::from_secs(20);
 
-/// How long a tool may take: the slowest make root file systems and images.
+/// The time limit of a tool. The slowest tools create root file systems and images.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// How long the rest of an output may take when everybody who could write to it has been killed.
+/// The time limit for the rest of an output after all its writers have been killed.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// A child process that is killed on drop.
@@ -28,13 +28,13 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Starts a program; its output goes to `NAME.log` in the workspace.
+    /// Starts a program. Its output goes to `NAME.log` in the workspace.
     pub fn spawn(workspace: &Workspace, name: &str, command: &mut Command) -> Self {
         workspace.note(format!("$ {command:?} &"));
         Self::logged(&workspace.path(format!("{name}.log")), command)
     }
 
-    /// Starts a program; its output goes to this file.
+    /// Starts a program. Its output goes to this file.
     pub fn logged(log: &Path, command: &mut Command) -> Self {
         let log = File::create(log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
         command.stdin(Stdio::null());
@@ -43,12 +43,12 @@ impl Guard {
         Self { child }
     }
 
-    /// Whether the program still runs.
+    /// Whether the program is still running.
     pub fn alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Asks the program to end, and kills it when it does not within the time.
+    /// Terminates the program, and kills it if it does not exit in time.
     pub fn terminate(&mut self, within: Duration) {
         if self.alive() {
             let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
@@ -66,8 +66,8 @@ impl Drop for Guard {
     }
 }
 
-/// Starts a server on a free port and waits until it answers. The port may be taken by somebody else
-/// between the look and the start, so a server that ends at once is started again on another.
+/// Starts a server on a free port and waits until it answers. Another process may take the port between the
+/// check and the start, so a server that exits immediately is started again on another port.
 pub fn start_server(
     workspace: &Workspace,
     name: &str,
@@ -87,16 +87,16 @@ pub fn start_server(
             return (guard, port);
         }
     }
-    panic!("{name} ends at once; see its log below")
+    panic!("{name} exited immediately (see its log below)")
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free a moment ago.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("the address of a listener").port()
 }
 
-/// Polls until the condition holds; false when the deadline passed before.
+/// Polls until the condition holds. Returns false after the deadline.
 pub fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + deadline;
     loop {
@@ -110,7 +110,7 @@ pub fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bo
     }
 }
 
-/// A program that runs, with pipes to it.
+/// A running program with pipes to it.
 pub struct Program {
     child: Child,
     stdout: ChildOutput,
@@ -121,16 +121,17 @@ pub struct Program {
 
 /// The outcome of a program.
 pub struct Ended {
-    /// Its status and its output.
+    /// Its exit status and its output.
     pub output: Output,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
-    /// Whether it ended by itself, and was not killed at its time limit. Others may have kept its output open.
+    /// Whether it exited by itself and was not killed at its time limit. Other processes may have kept its
+    /// output open.
     pub in_time: bool,
 }
 
 impl Program {
-    /// Starts a program that may run for so long. It reads `input`, or else nothing from `/dev/null`.
+    /// Starts a program with a time limit. It reads `input`, or `/dev/null` without input.
     ///
     /// # Panics
     ///
@@ -140,7 +141,7 @@ impl Program {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-            // A program that does not read its input closes the pipe, which is its right.
+            // A program may close the pipe without reading its input.
             std::thread::spawn(move || drop(stdin.write_all(&input)));
         }
         let stdout = ChildOutput::read(child.stdout.take().expect("its standard output is a pipe"));
@@ -153,8 +154,8 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).expect("the program runs");
     }
 
-    /// Waits for the end of the program and of its output. At the time limit the program is killed, with what it
-    /// has started and what keeps its output open.
+    /// Waits for the end of the program and of its output. At the time limit, the program is killed with its
+    /// descendants and the processes that keep its output open.
     pub fn wait(mut self) -> Ended {
         let in_time = wait_until(self.remaining(), || !matches!(self.child.try_wait(), Ok(None)));
         let outputs = [&self.stdout, &self.stderr];
@@ -173,16 +174,16 @@ impl Program {
     }
 }
 
-/// Runs a program to its end with this input, which may be `None` for `/dev/null`.
+/// Runs a program to its end with this input, or with `/dev/null` for `None`.
 ///
 /// # Panics
 ///
-/// If it takes longer than it may. It is killed then.
+/// If it exceeds its time limit. It is killed then.
 pub fn finish(command: &mut Command, input: Option<Vec<u8>>, limit: Duration) -> Output {
     let ended = Program::start(command, input, limit).wait();
     let Output { stdout, stderr, .. } = &ended.output;
     let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    assert!(ended.in_time, "{command:?} did not end within {limit:?}\n{stdout}{stderr}");
+    assert!(ended.in_time, "{command:?} did not exit within {limit:?}\n{stdout}{stderr}");
     ended.output
 }
 
@@ -190,20 +191,20 @@ pub fn finish(command: &mut Command, input: Option<Vec<u8>>, limit: Duration) ->
 ///
 /// # Panics
 ///
-/// If it fails, with all it printed.
+/// If it fails. The message contains its output.
 pub fn run(workspace: &Workspace, command: &mut Command) -> String {
     let (success, stdout, stderr) = outcome(workspace, command);
     assert!(success, "{command:?} failed\n{stdout}{stderr}");
     stdout
 }
 
-/// Runs a program to its end: whether it succeeded, and both outputs.
+/// Runs a program to its end. Returns whether it succeeded, and both outputs.
 pub fn outcome(workspace: &Workspace, command: &mut Command) -> (bool, String, String) {
     let (code, stdout, stderr) = exit(workspace, command);
     (code == Some(0), stdout, stderr)
 }
 
-/// Runs a program to its end: its exit code, and both outputs.
+/// Runs a program to its end. Returns its exit code and both outputs.
 pub fn exit(workspace: &Workspace, command: &mut Command) -> (Option<i32>, String, String) {
     let output = finish(command, None, LIMIT);
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -218,16 +219,16 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Runs a shell's script with a limit of a second.
+    /// Runs a shell script with a time limit of one second.
     fn shell(script: &str) -> Ended {
         Program::start(Command::new("sh").args(["-c", script]), None, SECOND).wait()
     }
 
-    /// The process whose number a script has printed.
+    /// The process ID that a script has printed.
     fn printed_process(output: &Output) -> Pid {
         let text = String::from_utf8_lossy(&output.stdout);
         let number = text.lines().next().and_then(|line| line.parse().ok());
-        number.and_then(Pid::from_raw).unwrap_or_else(|| panic!("{text:?} begins with no process"))
+        number.and_then(Pid::from_raw).unwrap_or_else(|| panic!("{text:?} does not begin with a process ID"))
     }
 
     fn ends(process: Pid) -> bool {

@@ -1,4 +1,4 @@
-//! Root file systems: Debian releases made with debootstrap, which are kept from run to run, and minimal ones.
+//! Root file systems: Debian releases from debootstrap, which are kept between runs, and minimal ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::Workspace;
 use crate::case::tool;
 use crate::process::run;
 
-/// The directory that keeps roots from run to run: making one takes a minute.
+/// The directory of the kept roots: creating one takes a minute.
 fn store(workspace: &Workspace) -> PathBuf {
     let named = std::env::var_os("COMPAT_TEST_ROOTS").map(PathBuf::from);
     let store = named.unwrap_or_else(|| Path::new(workspace.suite().kept).join("roots"));
@@ -17,12 +17,12 @@ fn store(workspace: &Workspace) -> PathBuf {
     store
 }
 
-/// The root of a Debian release, made with debootstrap if it does not exist yet.
+/// Returns the root of a Debian release, created with debootstrap if it does not exist yet.
 pub fn debian(workspace: &Workspace, release: &str) -> PathBuf {
     debian_with(workspace, release, &[])
 }
 
-/// The same with further packages.
+/// Returns the root of a Debian release with additional packages.
 pub fn debian_with(workspace: &Workspace, release: &str, packages: &[&str]) -> PathBuf {
     let names: Vec<&str> = [release].into_iter().chain(packages.iter().copied()).collect();
     kept(workspace, &names.join("-"), |partial| {
@@ -36,8 +36,8 @@ pub fn debian_with(workspace: &Workspace, release: &str, packages: &[&str]) -> P
     })
 }
 
-/// The root of a Debian release for another architecture. If this machine does not run its programs, its packages
-/// are unpacked and not configured.
+/// Returns the root of a Debian release for another architecture. If this machine cannot run its programs, its
+/// packages are unpacked but not configured.
 pub fn debian_of(workspace: &Workspace, release: &str, architecture: &str) -> PathBuf {
     let is_run_here = architecture == "i386" && cfg!(target_arch = "x86_64");
     kept(workspace, &format!("{release}-{architecture}"), |partial| {
@@ -53,7 +53,7 @@ pub fn debian_of(workspace: &Workspace, release: &str, architecture: &str) -> Pa
     })
 }
 
-/// A directory that is kept from run to run: `make` fills it if it does not exist yet.
+/// Returns a directory that is kept between runs. `make` fills it if it does not exist yet.
 pub fn kept(workspace: &Workspace, name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -68,7 +68,7 @@ pub fn kept(workspace: &Workspace, name: &str, make: impl FnOnce(&Path)) -> Path
     finished
 }
 
-/// A root that holds a program, what the loader opens for it, and `env`; nothing else.
+/// Creates a root that contains only a program, the files that the loader opens for it, and `env`.
 pub fn minimal(workspace: &Workspace, name: &str, program: &Path) -> PathBuf {
     let root = workspace.directory(name);
     for file in [program, Path::new("/usr/bin/env")] {
@@ -80,7 +80,7 @@ pub fn minimal(workspace: &Workspace, name: &str, program: &Path) -> PathBuf {
     root
 }
 
-/// Copies a file to the same path in a root, links followed.
+/// Copies a file to the same path in a root. Links are followed.
 pub fn copy_into(root: &Path, file: &Path) {
     let target = inside(root, file);
     fs::create_dir_all(target.parent().expect("a file is in a directory")).expect("directories of a root");
@@ -88,12 +88,12 @@ pub fn copy_into(root: &Path, file: &Path) {
         .unwrap_or_else(|error| panic!("{} to {}: {error}", file.display(), target.display()));
 }
 
-/// A path of this machine in a root.
+/// Returns a path of this machine in a root.
 pub fn inside(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// The files that this machine's loader opens for one of its own programs.
+/// Returns the files that this machine's loader opens for one of its own programs.
 pub fn opened_here(workspace: &Workspace, program: &Path) -> Vec<PathBuf> {
     let text = run(workspace, Command::new(program).env("LD_TRACE_LOADED_OBJECTS", "1"));
     let path = |line: &str| {

@@ -1,4 +1,4 @@
-//! A suite: what its cases share, and the runner.
+//! A suite: the data that its cases share, and the runner.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use libtest_mimic::Arguments;
 
 use crate::Case;
 
-/// Prints a figure that a case has measured. The case does not depend on it.
+/// Prints a measurement of a case. The result of the case does not depend on it.
 pub fn print_figure(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
@@ -17,14 +17,14 @@ pub fn print_figure(line: &str) {
 pub struct Suite {
     /// The path of the program under test.
     pub binary: &'static str,
-    /// The script that installs what the cases require.
+    /// The script that installs the cases' requirements.
     pub setup: &'static str,
-    /// A directory for files that outlive the case that made them.
+    /// A directory for files that outlive their case.
     pub kept: &'static str,
 }
 
-/// The suite of the test that this is expanded in: `suite!("registry-tests/setup")`, with the script that installs
-/// what its cases require.
+/// Returns the suite of the calling test: `suite!("registry-tests/setup")`, with the script that installs the
+/// requirements of its cases.
 #[macro_export]
 macro_rules! suite {
     ($setup:literal) => {
@@ -37,7 +37,7 @@ macro_rules! suite {
 }
 
 impl Suite {
-    /// Runs the cases that the command line asks for.
+    /// Runs the cases that the command line selects.
     pub fn run(&'static self, cases: Vec<Case>) -> ExitCode {
         let arguments = Arguments::from_args();
         let trials = cases.into_iter().map(|case| case.into_trial(self)).collect();

@@ -1,5 +1,5 @@
-//! A case's temporary directory: every program's state, output and log lies in it, and it is printed
-//! when the case fails.
+//! A case's temporary directory. It contains the state, output and log of every program, and is printed if the
+//! case fails.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use crate::Suite;
 
-/// Logs longer than this are printed from their end.
+/// The printed length of a log. Longer logs are printed from their end.
 const LOG_LIMIT: usize = 8_000;
 
 /// The directory of one case.
@@ -20,7 +20,8 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// An empty directory for the case of this name. Its path is short, so that sockets can be bound in it.
+    /// Creates an empty directory for the case of this name. Its path is short, so that sockets can be bound in
+    /// it.
     pub(crate) fn new(suite: &'static Suite, name: &str) -> Self {
         let mut builder = tempfile::Builder::new();
         builder.prefix("compat-").disable_cleanup(is_kept());
@@ -28,7 +29,7 @@ impl Workspace {
         Self { suite, name: name.to_owned(), directory, diary: Mutex::new(Vec::new()) }
     }
 
-    /// The suite that the case is of.
+    /// The suite of the case.
     pub fn suite(&self) -> &'static Suite {
         self.suite
     }
@@ -53,7 +54,7 @@ impl Workspace {
         self.path(name).to_str().expect("a workspace's path is text").to_owned()
     }
 
-    /// Writes a file, with the directories above it.
+    /// Writes a file and creates its parent directories.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a file is in a directory"))
@@ -75,7 +76,7 @@ impl Workspace {
         path
     }
 
-    /// Remembers what a program did, for the dump.
+    /// Records the action of a program for the dump.
     pub fn note(&self, text: impl Into<String>) {
         self.diary.lock().expect("no case panics while it notes").push(text.into());
     }
@@ -112,7 +113,7 @@ impl Drop for Workspace {
     }
 }
 
-/// Whether workspaces stay.
+/// Whether workspaces are kept.
 fn is_kept() -> bool {
     std::env::var_os("COMPAT_TEST_KEEP").is_some()
 }
@@ -126,7 +127,7 @@ pub(crate) fn end_of(text: &str) -> &str {
     &text[start..]
 }
 
-/// The files below a directory: links are not followed, and only so many are listed.
+/// Lists the files below a directory, up to a limit. Links are not followed.
 fn list(directory: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if files.len() >= 200 {

@@ -5,13 +5,13 @@
 pub struct Architecture {
     /// The name that `uname -m` prints.
     pub name: &'static str,
-    /// The name in `GOARCH`, which images have (image-spec, `image-index.md`).
+    /// The name in `GOARCH`, which images use (image-spec, `image-index.md`).
     pub go: &'static str,
-    /// Names of Debian, Rust and older kernels.
+    /// The names that Debian, Rust and older kernels use.
     pub others: &'static [&'static str],
 }
 
-/// The architectures that have several names. Every other one has the same name everywhere (`riscv64`, `s390x`).
+/// The architectures with several names. All others have the same name everywhere (`riscv64`, `s390x`).
 const ARCHITECTURES: &[Architecture] = &[
     Architecture { name: "x86_64", go: "amd64", others: &["x86-64"] },
     Architecture { name: "i386", go: "386", others: &["i486", "i586", "i686", "x86"] },
@@ -25,14 +25,15 @@ const ARCHITECTURES: &[Architecture] = &[
 ];
 
 impl Architecture {
-    /// The architecture that has several names, by any of them.
+    /// Returns the architecture with several names that has this name.
     pub fn named(name: &str) -> Option<Self> {
         let has_name = |known: &&Self| known.name == name || known.go == name || known.others.contains(&name);
         ARCHITECTURES.iter().find(has_name).copied()
     }
 }
 
-/// The level of this CPU (x86-64 psABI, table "Micro-Architecture Levels"), from 1 to 4; `None` on another architecture.
+/// The level of this CPU (x86-64 psABI, table "Micro-Architecture Levels"), from 1 to 4. `None` on another
+/// architecture.
 #[cfg(target_arch = "x86_64")]
 pub fn x86_64_level() -> Option<u32> {
     macro_rules! all {
@@ -44,7 +45,7 @@ pub fn x86_64_level() -> Option<u32> {
     Some(1 + u32::from(v2) + u32::from(v3) + u32::from(v4))
 }
 
-/// The level of this CPU; `None`, as it is not of x86-64.
+/// The level of this CPU. `None`, because it is not an x86-64 CPU.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn x86_64_level() -> Option<u32> {
     None

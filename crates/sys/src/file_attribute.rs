@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::c_ulong;
 
-/// `struct fsxattr`, in bytes, which are passed on as they are.
+/// `struct fsxattr` as bytes, which are passed on unchanged.
 pub type FileAttributes = [u8; 28];
 
 /// `FS_IOC_FSGETXATTR`: `_IOR('X', 31, struct fsxattr)`.
@@ -13,11 +13,11 @@ const GET: c_ulong = 0x801c_581f;
 /// `FS_IOC_FSSETXATTR`: `_IOW('X', 32, struct fsxattr)`.
 const SET: c_ulong = 0x401c_5820;
 
-/// Asks for a file's flags, extent size and project.
+/// Returns a file's flags, extent size and project.
 ///
 /// # Errors
 ///
-/// `ENOTTY` or `EOPNOTSUPP` where the file system has none.
+/// `ENOTTY` or `EOPNOTSUPP` if the file system does not support them.
 pub fn file_attributes(file: BorrowedFd<'_>) -> io::Result<FileAttributes> {
     let mut attributes = [0; 28];
     // SAFETY: the request writes one `struct fsxattr` of 28 bytes.
@@ -25,13 +25,13 @@ pub fn file_attributes(file: BorrowedFd<'_>) -> io::Result<FileAttributes> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(attributes) }
 }
 
-/// Sets them.
+/// Sets a file's flags, extent size and project.
 ///
 /// # Errors
 ///
-/// `EPERM` for flags that need a privilege, `EOPNOTSUPP` for those that the file system has not.
+/// `EPERM` for flags that need a privilege, `EOPNOTSUPP` for flags that the file system does not support.
 pub fn set_file_attributes(file: BorrowedFd<'_>, attributes: &FileAttributes) -> io::Result<()> {
-    // SAFETY: the request reads one `struct fsxattr` of 28 bytes, which live until the call returns.
+    // SAFETY: the request reads one `struct fsxattr` of 28 bytes, which is valid until the call returns.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), SET as _, attributes.as_ptr()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

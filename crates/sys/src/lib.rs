@@ -1,6 +1,6 @@
-//! The operating system where Rust's standard library does not reach: the only unsafe code.
+//! System calls that Rust's standard library does not provide. The only crate with unsafe code.
 //!
-//! [`raw`] needs none: names of files, which need not be UTF-8, become text and are the same bytes again.
+//! [`raw`] contains no unsafe code. It converts file names, which may be invalid UTF-8, to text and back.
 //!
 //! ```
 //! use compat_sys::raw;

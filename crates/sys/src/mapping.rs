@@ -9,28 +9,28 @@ use bytes::Bytes;
 use memmap2::{Mmap, MmapOptions};
 use rustix::fs::OFlags;
 
-/// Opens a regular file for reading. A pipe or device is an error: no opening waits for a writer.
+/// Opens a regular file for reading. A pipe or device is an error, so that opening never waits for a writer.
 ///
 /// # Errors
 ///
-/// If it cannot be opened or is no regular file.
+/// If it cannot be opened or is not a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let irregular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-    // To open a device can do something to it.
+    // Opening a device can have side effects.
     if !std::fs::metadata(path)?.is_file() {
         return Err(irregular());
     }
-    // It may be another one by now.
+    // The path may lead to another file by now.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(irregular()) }
 }
 
-/// Maps a whole file, read-only; an empty file gives no bytes.
+/// Maps a whole file, read-only. An empty file results in no bytes.
 ///
-/// The file must be one that nobody changes who is not trusted with this process: a truncation ends the
-/// process with SIGBUS, and a write changes bytes that are taken to be constant. Callers ask the file
-/// who may (`host::Content`), or have just made it themselves.
+/// No untrusted user may be able to change the file: a truncation kills the process with SIGBUS, and a write
+/// changes bytes that Rust treats as constant. Callers check the file's permissions (`host::Content`), or have
+/// created the file themselves.
 ///
 /// # Errors
 ///
@@ -39,19 +39,19 @@ pub fn map(file: &File) -> io::Result<Bytes> {
     if file.metadata()?.len() == 0 {
         return Ok(Bytes::new());
     }
-    // SAFETY: the mapping is private and read-only, so this process never writes through it, and the
-    // caller answers for the file: only root or this process can change it, and neither writes into
-    // objects in place. Every reader of these bytes bounds-checks all the same.
+    // SAFETY: the mapping is private and read-only, so this process never writes through it. The caller ensures
+    // that only root or this process can change the file, and neither writes into objects in place. Every
+    // reader of these bytes also checks bounds.
     let mapping = unsafe { Mmap::map(file)? };
     Ok(Bytes::from_owner(mapping))
 }
 
-/// Bytes of a given length that are zero but for what `fill` writes. They lie in an anonymous mapping:
-/// pages that nobody touches take no memory, and none is reserved for them.
+/// Returns bytes of a given length that are zero except for the bytes that `fill` writes. They are in an
+/// anonymous mapping: untouched pages take no memory, and no memory is reserved for them.
 ///
 /// # Errors
 ///
-/// If there is no address space for them, or `fill` fails.
+/// If the address space is exhausted, or `fill` fails.
 pub fn zeroed(length: usize, fill: impl FnOnce(&mut [u8]) -> io::Result<()>) -> io::Result<Bytes> {
     if length == 0 {
         fill(&mut [])?;

@@ -1,4 +1,4 @@
-//! Which mount a file lies in, and the flags of a mount.
+//! The mount of a file, and the flags of a mount.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _};
@@ -7,22 +7,23 @@ use std::path::Path;
 use rustix::fs::{AtFlags, StatxFlags, statx};
 use rustix::mount::MountFlags;
 
-/// The number of the mount that an open file lies in, as the mount table has it. Kernels before Linux 5.8
-/// report it in `/proc` alone, which is found at `process`.
+/// Returns the ID of the mount that contains an open file, as in the mount table. Kernels before Linux 5.8
+/// report it only in `/proc`, which is mounted at `process`.
 ///
 /// # Errors
 ///
-/// Those of statx(2), and of reading `/proc`.
+/// Errors of statx(2), and of reading `/proc`.
 pub fn mount_number(file: impl AsFd, process: &Path) -> io::Result<u64> {
     let file = file.as_fd();
-    // Who serves the file system need not be asked, and cannot be where it is only being mounted.
+    // The server of the file system is not needed for the answer, and cannot reply while the file system is
+    // being mounted.
     let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let stat = statx(file, c"", flags, StatxFlags::MNT_ID)?;
     if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
         return Ok(stat.stx_mnt_id);
     }
     let facts = std::fs::read_to_string(process.join(format!("self/fdinfo/{}", file.as_raw_fd())))?;
-    parse(&facts).ok_or_else(|| io::Error::other("the mount of a file is not known"))
+    parse(&facts).ok_or_else(|| io::Error::other("the mount of the file is unknown"))
 }
 
 /// `struct mount_attr` (mount_setattr(2)).
@@ -34,7 +35,7 @@ struct Attributes {
     user_namespace: u64,
 }
 
-/// The names in mount_setattr(2) of the flags that a mount of its own can have.
+/// The flags of mount_setattr(2) that apply to a single mount.
 const ATTRIBUTES: [(MountFlags, u64); 5] = [
     (MountFlags::RDONLY, 0x1),
     (MountFlags::NOSUID, 0x2),
@@ -43,18 +44,18 @@ const ATTRIBUTES: [(MountFlags, u64); 5] = [
     (MountFlags::NOSYMFOLLOW, 0x20_0000),
 ];
 
-/// Adds flags to the mount that an open file is the root of; returns whether the kernel (Linux 5.12) and the filters of
-/// system calls let it.
+/// Adds flags to the mount with an open file as its root. Returns whether the kernel (Linux 5.12) and the
+/// system call filters allow it.
 ///
 /// # Errors
 ///
-/// Those of mount_setattr(2).
+/// Errors of mount_setattr(2).
 pub fn add_mount_flags(mount: impl AsFd, flags: MountFlags) -> io::Result<bool> {
     let set =
         ATTRIBUTES.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, attribute)| attribute).sum();
     let attributes = Attributes { set, clear: 0, propagation: 0, user_namespace: 0 };
-    // SAFETY: the path ends with a zero, and the kernel reads as many bytes of the structure as are named here; both
-    // live until the call returns.
+    // SAFETY: the path ends with a zero byte, and the kernel reads as many bytes of the structure as are stated
+    // here. Both are valid until the call returns.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
@@ -72,7 +73,7 @@ pub fn add_mount_flags(mount: impl AsFd, flags: MountFlags) -> io::Result<bool> 
     }
 }
 
-/// The mount of a file (`/proc/PID/fdinfo`, proc_pid_fdinfo(5)).
+/// Parses the mount of a file (`/proc/PID/fdinfo`, proc_pid_fdinfo(5)).
 fn parse(facts: &str) -> Option<u64> {
     facts.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
 }
@@ -86,7 +87,7 @@ mod tests {
     #[test]
     fn both_ways_give_the_same_number() {
         let process = Path::new("/proc");
-        let open = |path: &str| File::open(path).expect("it is there");
+        let open = |path: &str| File::open(path).expect("the file exists");
         let (root, other) = (open("/"), open("/proc"));
         let facts = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", root.as_raw_fd()));
         let number = mount_number(&root, process).expect("a number");

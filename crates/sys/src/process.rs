@@ -9,54 +9,54 @@ use rustix::thread::UnshareFlags;
 
 use super::signal::{ignore, pipe_was_ignored};
 
-/// Makes a copy of this process, which must have no other threads; nothing in the copy.
+/// Forks this process, which must have no other threads. Returns `None` in the child.
 ///
 /// # Errors
 ///
-/// Those of fork(2), and one where the process has other threads.
+/// Errors of fork(2), and an error if the process has other threads.
 pub fn fork() -> io::Result<Option<Pid>> {
     let threads = std::fs::read_dir("/proc/self/task")?.count();
     if threads != 1 {
-        return Err(io::Error::other("a process with several threads cannot be copied"));
+        return Err(io::Error::other("a process with several threads cannot fork"));
     }
-    // SAFETY: there is no other thread, so no lock is held by one that the copy lacks.
+    // SAFETY: the process has no other thread that could hold a lock in the child.
     let pid = unsafe { libc::fork() };
     if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(Pid::from_raw(pid)) }
 }
 
-/// Becomes another program, which finds `SIGPIPE` as this one has found it; comes back with the error.
+/// Executes another program with the original disposition of `SIGPIPE`. Returns only the error.
 pub fn execute(command: &mut Command) -> io::Error {
     if pipe_was_ignored() {
         let restore = || {
             ignore(libc::SIGPIPE, true);
             Ok(())
         };
-        // SAFETY: the function makes one system call, which may be made in any state of this process.
+        // SAFETY: the function makes one system call, which is allowed in any state of this process.
         unsafe { command.pre_exec(restore) };
     }
     command.exec()
 }
 
-/// Gives this thread a working directory, a root and a creation mask of its own.
+/// Gives this thread its own working directory, root and file mode creation mask.
 ///
 /// # Errors
 ///
-/// Those of unshare(2).
+/// Errors of unshare(2).
 pub fn unshare_directory_and_mask() -> io::Result<()> {
     unshare(UnshareFlags::FS)
 }
 
-/// Gives this process a mount namespace of its own, within a new user namespace where `as_user`.
+/// Gives this process its own mount namespace, inside a new user namespace if `as_user` is set.
 ///
 /// # Errors
 ///
-/// Those of unshare(2): `EPERM` without the right.
+/// Errors of unshare(2). `EPERM` without the required privilege.
 pub fn unshare_mounts(as_user: bool) -> io::Result<()> {
     unshare(if as_user { UnshareFlags::NEWUSER | UnshareFlags::NEWNS } else { UnshareFlags::NEWNS })
 }
 
 fn unshare(flags: UnshareFlags) -> io::Result<()> {
-    // SAFETY: the table of file descriptors, the only thing whose unsharing Rust's types do not
-    // allow for, stays shared.
+    // SAFETY: the table of file descriptors stays shared. Unsharing it is the only case that Rust's types do
+    // not allow.
     unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(io::Error::from)
 }

@@ -1,21 +1,22 @@
-//! Bytes that need not be text, as text and back.
+//! Converts bytes that may be invalid UTF-8 to text and back.
 //!
-//! Names in objects, paths and caches are bytes to the kernel and to the loaders, and UTF-8 in nearly every case.
-//! Here they are strings, which documents can hold. A byte from 0x80 on that is no part of UTF-8 becomes a
-//! character of its own for private use, U+EF80 to U+EFFF, as in the encoding OPTU-8 of MirBSD. Such a character in
-//! well-formed text is taken for three such bytes. So two texts are equal if their bytes are, and nothing is lost.
+//! Names in objects, paths and caches are bytes to the kernel and to the loaders, and UTF-8 in nearly all
+//! cases. Here they are strings, which documents can hold. A byte from 0x80 on that is not part of valid UTF-8
+//! becomes a private use character, U+EF80 to U+EFFF, as in the encoding OPTU-8 of MirBSD. Such a character in
+//! valid UTF-8 is encoded as three such bytes. Two texts are therefore equal if and only if their bytes are
+//! equal, and no information is lost.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The character of the byte 0; those of 0x80 and more are used.
+/// The character for byte 0. Only those for 0x80 and above are used.
 const BASE: u32 = 0xef00;
-/// The bytes that every one of these characters begins with in UTF-8.
+/// The first byte of each of these characters in UTF-8.
 const FIRST_BYTE: u8 = 0xee;
 
-/// The byte that a character stands for.
+/// Returns the byte that a character represents.
 fn byte_of(character: char) -> Option<u8> {
     let offset = (character as u32).checked_sub(BASE)?;
     u8::try_from(offset).ok().filter(|byte| *byte >= 0x80)
@@ -25,7 +26,7 @@ fn character_of(byte: u8) -> char {
     char::from_u32(BASE + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// Bytes as text.
+/// Converts bytes to text.
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes)
         && !has_bytes(text)
@@ -46,17 +47,17 @@ pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// The same as a string of its own.
+/// Converts bytes to an owned string.
 pub fn string(bytes: &[u8]) -> String {
     text(bytes).into_owned()
 }
 
-/// A path or name of the file system as text.
+/// Converts a path or name of the file system to text.
 pub fn of_path(path: impl AsRef<OsStr>) -> String {
     string(path.as_ref().as_bytes())
 }
 
-/// The bytes that a text stands for.
+/// Returns the bytes that a text represents.
 pub fn bytes(text: &str) -> Cow<'_, [u8]> {
     if !has_bytes(text) {
         return Cow::Borrowed(text.as_bytes());
@@ -71,12 +72,12 @@ pub fn bytes(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(bytes)
 }
 
-/// How many bytes a text stands for.
+/// The number of bytes that a text represents.
 pub fn length(text: &str) -> usize {
     bytes(text).len()
 }
 
-/// The path that a text stands for.
+/// Returns the path that a text represents.
 pub fn path(text: &str) -> Cow<'_, Path> {
     match bytes(text) {
         Cow::Borrowed(bytes) => Cow::Borrowed(Path::new(OsStr::from_bytes(bytes))),
@@ -84,7 +85,7 @@ pub fn path(text: &str) -> Cow<'_, Path> {
     }
 }
 
-/// A text for people: bytes that are no part of UTF-8 as `\xff`.
+/// Returns a text for people, with invalid bytes as `\xff`.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !has_bytes(text) {
         return Cow::Borrowed(text);
@@ -99,7 +100,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Whether some character of a text stands for a byte.
+/// Whether a text contains characters that represent bytes.
 fn has_bytes(text: &str) -> bool {
     memchr::memchr(FIRST_BYTE, text.as_bytes()).is_some() && text.chars().any(|c| byte_of(c).is_some())
 }

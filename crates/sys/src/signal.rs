@@ -1,4 +1,4 @@
-//! Signals that are waited for instead of handled.
+//! Signals that the program waits for instead of handling them.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -16,10 +16,10 @@ impl std::fmt::Debug for SignalSet {
 }
 
 impl SignalSet {
-    /// The set of these signals, by their numbers.
+    /// Returns the set of these signals, by number.
     pub fn of(signals: &[i32]) -> Self {
         let mut set = MaybeUninit::uninit();
-        // SAFETY: `sigemptyset` initialises the set; `sigaddset` refuses what is no signal.
+        // SAFETY: `sigemptyset` initialises the set. `sigaddset` rejects invalid signal numbers.
         unsafe {
             libc::sigemptyset(set.as_mut_ptr());
             for signal in signals {
@@ -30,21 +30,21 @@ impl SignalSet {
     }
 }
 
-/// A signal that came.
+/// A received signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Its number.
     pub signal: i32,
-    /// Whether a process sent it, and not the kernel on behalf of a terminal or a child.
+    /// Whether a process sent it, and not the kernel for a terminal or a child.
     pub sent: bool,
 }
 
-/// Blocks signals in this thread, and in the threads and processes that it starts; returns the set that was
-/// blocked before.
+/// Blocks signals in this thread and in the threads and processes that it starts. Returns the previously
+/// blocked set.
 pub fn block(signals: &SignalSet) -> SignalSet {
     let mut before = MaybeUninit::uninit();
-    // SAFETY: both sets live through the call, which initialises the second; it fails only for an
-    // unknown first argument.
+    // SAFETY: both sets are valid through the call, which initialises the second. It fails only for an invalid
+    // first argument.
     unsafe {
         libc::sigemptyset(before.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals.0, before.as_mut_ptr());
@@ -52,29 +52,30 @@ pub fn block(signals: &SignalSet) -> SignalSet {
     }
 }
 
-/// Blocks exactly these signals again.
+/// Restores a set of blocked signals.
 pub fn restore(signals: &SignalSet) {
-    // SAFETY: the set lives through the call.
+    // SAFETY: the set is valid through the call.
     unsafe {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const signals.0, std::ptr::null_mut());
     }
 }
 
-/// Ignores a signal in this process and in what it executes (`ignored`), or leaves it to the system.
-/// Tells whether it was ignored before.
+/// Ignores a signal in this process and in programs that it executes (`ignored`), or restores the default
+/// action. Returns whether it was ignored before.
 pub fn ignore(signal: i32, ignored: bool) -> bool {
     let action = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
-    // SAFETY: no handler of ours is installed; the system's own are always valid.
+    // SAFETY: no handler of this program is installed. The system's own dispositions are always valid.
     unsafe { libc::signal(signal, action) == libc::SIG_IGN }
 }
 
 /// Whether this program was started with `SIGPIPE` ignored.
 static PIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 
-/// Asks for it before Rust's start-up ignores that signal in every program: the C library calls what stands in
-/// this section before `main` (elf(5), `DT_INIT_ARRAY`).
+/// Reads the disposition before Rust's startup code ignores the signal in every program. The C library calls
+/// the functions in this section before `main` (elf(5), `DT_INIT_ARRAY`).
 #[used]
-// SAFETY: the section has pointers to functions that take nothing they would need; this one only asks.
+// SAFETY: the section contains pointers to functions without required arguments. This one only reads the
+// disposition.
 #[unsafe(link_section = ".init_array")]
 static ASK_AT_START: extern "C" fn() = ask_at_start;
 
@@ -85,7 +86,7 @@ extern "C" fn ask_at_start() {
 /// Whether this process ignores a signal.
 pub fn is_ignored(signal: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: nothing is set; what is there is written to the structure, which is valid as zeros.
+    // SAFETY: nothing is set. The current action is written to the structure, which is valid as zeros.
     let handler = unsafe {
         libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
         action.assume_init().sa_sigaction
@@ -93,23 +94,23 @@ pub fn is_ignored(signal: i32) -> bool {
     handler == libc::SIG_IGN
 }
 
-/// Whether this program was started with `SIGPIPE` ignored, as what it executes is to be, too.
+/// Whether this program was started with `SIGPIPE` ignored, as must be the programs that it executes.
 pub(crate) fn pipe_was_ignored() -> bool {
     PIPE_IGNORED.load(Ordering::Relaxed)
 }
 
-/// Waits for one of these signals, which must be blocked; nothing when the time is over.
+/// Waits for one of these signals, which must be blocked. Returns `None` after the time limit.
 ///
 /// # Errors
 ///
-/// Those of sigtimedwait(2).
+/// Errors of sigtimedwait(2).
 pub fn wait_for(signals: &SignalSet, limit: Duration) -> io::Result<Option<Received>> {
     let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
     let limit = libc::timespec {
         tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: limit.subsec_nanos().into(),
     };
-    // SAFETY: all three live through the call, and the second is valid as zeros.
+    // SAFETY: all three are valid through the call, and the second is valid as zeros.
     let result =
         unsafe { libc::sigtimedwait(&raw const signals.0, information.as_mut_ptr(), &raw const limit) };
     if result < 0 {

@@ -7,22 +7,22 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 /// The process that connected, or that listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its number; 0 where it lives in a process namespace that this one cannot see into.
+    /// Its process ID. 0 if it is in a process namespace that this process cannot see.
     pub process: u32,
-    /// Its effective user, by the number that this process's user namespace has for it.
+    /// Its effective user ID in this process's user namespace.
     pub user: u32,
 }
 
-/// Tells who is at the other end (`SO_PEERCRED`, unix(7)). Asked here and not through `rustix`, whose
-/// process number cannot be 0.
+/// Returns the process at the other end (`SO_PEERCRED`, unix(7)). `rustix` is not used because its process ID
+/// cannot be 0.
 ///
 /// # Errors
 ///
-/// Those of getsockopt(2).
+/// Errors of getsockopt(2).
 pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     let mut credentials = MaybeUninit::<libc::ucred>::zeroed();
     let mut length = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes, which are those of the structure.
+    // SAFETY: the kernel writes at most `length` bytes, which is the size of the structure.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -35,7 +35,7 @@ pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: three numbers, valid as zeros, and the call has filled them in.
+    // SAFETY: the three numbers are valid as zeros, and the call has filled them in.
     let credentials = unsafe { credentials.assume_init() };
     Ok(Peer { process: u32::try_from(credentials.pid).unwrap_or(0), user: credentials.uid })
 }
@@ -51,6 +51,6 @@ mod tests {
     fn the_other_end_is_this_process() {
         let (one, _other) = UnixStream::pair().expect("a pair of sockets");
         let user = rustix::process::geteuid().as_raw();
-        assert_eq!(peer(one.as_fd()).expect("it is told"), Peer { process: std::process::id(), user });
+        assert_eq!(peer(one.as_fd()).expect("a peer"), Peer { process: std::process::id(), user });
     }
 }

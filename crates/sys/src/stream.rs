@@ -1,5 +1,5 @@
-//! Files that are read from their beginning to their end, whatever they are: regular files, and pipes, as a shell
-//! makes them for `<(…)`. Nothing here waits for somebody who may never come.
+//! Reads files from beginning to end: regular files and pipes, such as those that a shell creates for `<(…)`.
+//! Nothing here waits forever for a writer.
 //!
 //! Sources: fifo(7), pipe(7), and `Documentation/admin-guide/devices.txt` for the numbers of devices.
 
@@ -12,17 +12,18 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
-/// How long a named pipe may have no writer: whoever starts both commands at once needs no longer.
+/// The time that a named pipe may have no writer. It is enough if both commands are started together.
 const WAIT: Duration = Duration::from_secs(3);
-/// How often a named pipe is asked.
+/// The interval at which a named pipe is checked.
 const STEP: Duration = Duration::from_millis(20);
-/// The devices of memory, such as `/dev/null` and `/dev/zero`, and those of terminals: to open one does nothing to it.
+/// The devices of memory, such as `/dev/null` and `/dev/zero`, and of terminals: opening one has no side
+/// effects.
 const HARMLESS: [u32; 11] = [1, 4, 5, 136, 137, 138, 139, 140, 141, 142, 143];
 
 /// A file that is read once.
 #[derive(Debug)]
 pub struct Stream {
-    /// The bytes that were read to find out whether somebody writes.
+    /// The byte that was read to find out whether the pipe has a writer.
     head: Option<u8>,
     file: File,
 }
@@ -39,11 +40,11 @@ impl Read for Stream {
     }
 }
 
-/// Opens what a user names to be read: a regular file, or a pipe that somebody writes.
+/// Opens a file that a user names for reading: a regular file, or a pipe with a writer.
 ///
 /// # Errors
 ///
-/// If it cannot be opened, is a device that holds no text, or is a named pipe that nobody writes.
+/// If it cannot be opened, is a device without text, or is a named pipe without a writer.
 pub fn open_stream(path: &Path) -> io::Result<Stream> {
     let is_device = |metadata: &fs::Metadata| {
         let kind = metadata.file_type();
@@ -51,11 +52,11 @@ pub fn open_stream(path: &Path) -> io::Result<Stream> {
         kind.is_block_device() || (kind.is_char_device() && !is_harmless)
     };
     let refused = || io::Error::new(io::ErrorKind::InvalidInput, "it is a device");
-    // To open a device can do something to it.
+    // Opening a device can have side effects.
     if is_device(&fs::metadata(path)?) {
         return Err(refused());
     }
-    // It may be another one by now.
+    // The path may lead to another file by now.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
     let metadata = file.metadata()?;
@@ -68,13 +69,13 @@ pub fn open_stream(path: &Path) -> io::Result<Stream> {
     Ok(Stream { head, file })
 }
 
-/// Whether a pipe has a name, so that somebody may open it to write later.
+/// Whether a pipe has a name, so that another process may open it for writing later.
 fn has_name(pipe: &File) -> bool {
     let target = fs::read_link(format!("/proc/self/fd/{}", pipe.as_raw_fd()));
     !target.is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"pipe:["))
 }
 
-/// Waits a little until somebody writes a pipe; the first byte, if it was there.
+/// Waits briefly for a writer of a pipe. Returns the first byte if one was read.
 fn wait_for_writer(pipe: &mut File) -> io::Result<Option<u8>> {
     let start = Instant::now();
     let mut first = [0];

@@ -1,9 +1,10 @@
-//! A file that has no name until it is whole (open(2), `O_TMPFILE`; linkat(2)): whatever ends this process, nothing is
-//! left of it.
+//! Creates files that have no name until they are complete (open(2), `O_TMPFILE`, and linkat(2)). However this
+//! process ends, no partial file is left.
 //!
-//! Where a file system or the kernel cannot do that, and for the instant in which a file of the same name is replaced,
-//! it has a name of its own (`.compat-N-…`) and an exclusive lock on it (flock(2)) for as long as its process lives. What
-//! is left of a process that was killed then has a lock that is free: [`remove_abandoned`].
+//! If the file system or the kernel does not support this, and for the instant in which a file of the same name
+//! is replaced, the file has a temporary name (`.compat-N-…`). It also has an exclusive lock (flock(2)) for the
+//! lifetime of its process. The lock of a file whose process was killed is free, and [`remove_abandoned`]
+//! removes the file.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -17,32 +18,32 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, linkat, open};
 use rustix::io::Errno;
 
-/// The beginning of the names.
+/// The prefix of temporary names.
 const PREFIX: &str = ".compat-";
-/// How old a file is at the least that is taken for abandoned: a lock is taken an instant after its file is made.
+/// The minimum age of an abandoned file. A lock is taken an instant after its file is created.
 const AGE: Duration = Duration::from_secs(2);
-/// How often a name is tried that is taken.
+/// The number of attempts if a name is taken.
 const ATTEMPTS: u32 = 100;
 
-/// A file on its way.
+/// A file that is not complete yet.
 #[derive(Debug)]
 pub struct Temporary {
     file: File,
     directory: PathBuf,
-    /// Its name, if it cannot be without.
+    /// Its temporary name, if it must have one.
     named: Option<PathBuf>,
 }
 
 impl Temporary {
-    /// A new file in a directory, which will be readable by all, as far as the umask lets.
+    /// Creates a file in a directory. It will be readable by all users, as far as the umask allows.
     ///
     /// # Errors
     ///
-    /// If the directory cannot be written to.
+    /// If the directory is not writable.
     pub fn new(directory: &Path) -> io::Result<Self> {
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        // Without /proc a file cannot be given its name.
+        // Without /proc, a file without a name cannot get one.
         if Path::new("/proc/self/fd").exists()
             && let Ok(file) = open(directory, flags, Mode::from_raw_mode(0o666))
         {
@@ -59,7 +60,7 @@ impl Temporary {
                 Err(error) => return Err(error),
             }
         }
-        Err(io::Error::other("too many files of its temporary name"))
+        Err(io::Error::other("too many temporary files with its name"))
     }
 
     /// The file.
@@ -67,18 +68,18 @@ impl Temporary {
         &self.file
     }
 
-    /// Gives the file its name; a file that has it is replaced.
+    /// Gives the file its name and replaces an existing file.
     ///
     /// # Errors
     ///
-    /// If that cannot be done; nothing is left then.
+    /// If that fails. No file is left then.
     pub fn persist(mut self, path: &Path) -> io::Result<()> {
         if self.named.is_none() {
             match self.link(path) {
                 Err(Errno::EXIST) => {}
                 outcome => return outcome.map_err(Into::into),
             }
-            // Only a rename replaces.
+            // Only a rename can replace a file.
             for _ in 0..ATTEMPTS {
                 let other = self.directory.join(name());
                 lock(&self.file);
@@ -93,17 +94,17 @@ impl Temporary {
             }
         }
         let from =
-            self.named.as_ref().ok_or_else(|| io::Error::other("too many files of its temporary name"))?;
+            self.named.as_ref().ok_or_else(|| io::Error::other("too many temporary files with its name"))?;
         fs::rename(from, path)?;
         self.named = None;
         Ok(())
     }
 
-    /// Gives the file its name, unless one has it.
+    /// Gives the file its name, unless a file with that name exists.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::AlreadyExists`], or where it cannot be done; nothing is left then.
+    /// [`io::ErrorKind::AlreadyExists`], or another error. No file is left then.
     pub fn persist_new(self, path: &Path) -> io::Result<()> {
         match &self.named {
             None => self.link(path).map_err(Into::into),
@@ -135,7 +136,7 @@ impl Drop for Temporary {
     }
 }
 
-/// Says that this process is alive. Where a file system knows no locks, nothing can be said.
+/// Marks the file's process as alive. On a file system without locks, nothing is marked.
 fn lock(file: &File) {
     let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
 }
@@ -146,7 +147,7 @@ fn name() -> OsString {
     format!("{PREFIX}{}-{count}-{:08x}", std::process::id(), fastrand::u32(..)).into()
 }
 
-/// Removes from a directory what processes left that were killed; how many files that were.
+/// Removes the files that killed processes left in a directory. Returns the number of removed files.
 pub fn remove_abandoned(directory: &Path) -> usize {
     let Ok(entries) = fs::read_dir(directory) else { return 0 };
     let ours = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PREFIX);
@@ -163,8 +164,8 @@ fn remove_if_abandoned(path: &Path) -> bool {
     flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && fs::remove_file(path).is_ok()
 }
 
-/// Whether the process that a file is named after is gone. One of another machine or container looks gone too: its lock
-/// says that it is not.
+/// Whether the process in a file's name is gone. A process of another machine or container looks gone too, but
+/// then the lock shows that it is alive.
 fn is_ownerless(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse().ok());
@@ -220,7 +221,7 @@ mod tests {
         let living = file(".compat-2-living");
         lock(&living);
         fs::write(directory.path().join(".compat-young"), "").unwrap();
-        // The largest number that a process can have is 2^22.
+        // The highest process ID is 2^22.
         fs::write(directory.path().join(".compat-99999999-0-dead"), "").unwrap();
         assert_eq!(remove_abandoned(directory.path()), 2);
         assert_eq!(names(directory.path()), [".compat-2-living", ".compat-young", ".compat.lock", "other"]);
