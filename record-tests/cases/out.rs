@@ -153,7 +153,7 @@ fn foreign(directory: &Path) {
             assert_code(&output, 3);
             let said = text(&output.stderr);
             assert!(said.starts_with(&format!("error: could not write run.jsonl: {why}")), "{said}");
-            assert!(said.contains("\nhint: name "), "{said}");
+            assert!(said.contains("\nhint: use "), "{said}");
             fs::remove_dir_all(directory.join("s")).expect("the directory was created");
         }
     }

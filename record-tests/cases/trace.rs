@@ -352,7 +352,7 @@ fn foreign(directory: &Path) {
     assert_code(&finish(run_in(run, directory), b""), 0);
     let output = trace(directory, &["convert", "--to", "jsonl", "-o", "made.jsonl", "old.log"]);
     assert_code(&output, 3);
-    let expected = "error: old.log is not a recording: it is a text log of compat-lib, which does not tell";
+    let expected = "error: old.log is not a recording: it is a text log of compat-lib, which lacks programs, users and errors";
     assert!(text(&output.stderr).starts_with(expected), "{}", text(&output.stderr));
     assert!(!directory.join("made.jsonl").exists(), "no file is written");
     fs::write(directory.join("kept.json"), "kept").expect("a file");
