@@ -1,4 +1,4 @@
-//! A mirror of the file system through FUSE, commands that run inside it, and recordings of what they touch.
+//! A mirror of the file system through FUSE, commands that run inside it, and recordings of the files they touch.
 //!
 //! - [`mirror`]: a FUSE view of a root file system, with hooks for observers and for providers of file
 //!   content;

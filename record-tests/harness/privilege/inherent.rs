@@ -67,7 +67,7 @@ const INHERENT: &[Inherent] = &[
         applies: |combination, class| {
             let change = combination.change.name;
             let is_refused = change == "makes it immutable" && class == Class::Error;
-            combination.operation.name == "write what is mapped"
+            combination.operation.name == "write a mapped file"
                 && (change == "lets it only be appended to" || is_refused)
         },
     },
@@ -75,7 +75,7 @@ const INHERENT: &[Inherent] = &[
         reason: "the kernel opens a file once more for these ioctls, for reading (`fuse_priv_ioctl_prepare`)",
         applies: |combination, class| {
             let name = combination.operation.name;
-            matches!(class, Class::Less | Class::Error) && name.starts_with("set flags of what is open")
+            matches!(class, Class::Less | Class::Error) && name.starts_with("set flags of an open file")
         },
     },
     Inherent {
@@ -90,7 +90,7 @@ const INHERENT: &[Inherent] = &[
             let name = combination.operation.name;
             class == Class::State
                 && combination.change.name == "gives it a capability"
-                && matches!(name, "map and write" | "write what is mapped")
+                && matches!(name, "map and write" | "write a mapped file")
         },
     },
     Inherent {
