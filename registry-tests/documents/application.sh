@@ -44,10 +44,16 @@ END
 
 # Copies the loader and the C library of a root into a directory that becomes an image.
 copy_libc() { # ROOT DIRECTORY
-    local file
+    local file source
     for file in "$1"/lib64/ld-linux-*.so.* "$1"/lib/ld-linux-*.so.* "$1"/lib/*-linux-gnu/lib[cm].so.6; do
-        [ -e "$file" ] || continue
-        install -D "$(readlink -f "$file")" "$2/${file#"$1"/}"
+        source="$(readlink "$file" || true)"
+        # An absolute link starts at the root.
+        case "$source" in
+            /*) source="$1$source" ;;
+            *) source="$file" ;;
+        esac
+        [ -e "$source" ] || continue
+        install -D "$(readlink -f "$source")" "$2/${file#"$1"/}"
     done
 }
 
