@@ -1,6 +1,6 @@
 //! A host: a root file system as the dynamic loader sees it, with its CPU and kernel.
 //!
-//! [`walk`] walks a path in any file system. [`Root`] walks paths inside one root. [`Platform`] describes the
+//! [`walk()`] walks a path in any file system. [`Root`] walks paths inside one root. [`Platform`] describes the
 //! CPU and the kernel, [`DynamicLoader`] the search rules in a loader's file, and [`LibraryCache`] the content
 //! of `ld.so.cache`. The resolution of names to files is in `loader`.
 
