@@ -29,7 +29,7 @@ pub fn render(report: &Report) -> String {
         Verdict::Undecided => ("undecided", AnsiColor::Yellow.on_default().bold()),
     };
     let _ = writeln!(text, "{style}{word}{style:#}: {}", printable(&headline(report)));
-    for group in groups(&report.findings) {
+    for group in groups(report) {
         render_group(&mut text, &group);
     }
     if let Some(advice) = advice(&report.findings) {
@@ -101,10 +101,12 @@ struct Group<'a> {
     findings: Vec<&'a Finding>,
 }
 
-fn groups(findings: &[Finding]) -> Vec<Group<'_>> {
+fn groups(report: &Report) -> Vec<Group<'_>> {
+    let is_of_image =
+        report.source.as_ref().is_some_and(|source| source.level.as_deref().is_some_and(is_image));
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut known: HashMap<Common<'_>, usize> = HashMap::new();
-    for finding in findings {
+    for finding in &report.findings {
         let place = match common(finding) {
             Some(common) => *known.entry(common).or_insert(groups.len()),
             None => groups.len(),
@@ -119,8 +121,13 @@ fn groups(findings: &[Finding]) -> Vec<Group<'_>> {
             }),
         }
     }
-    groups.iter_mut().for_each(Group::describe);
+    groups.iter_mut().for_each(|group| group.describe(is_of_image));
     groups
+}
+
+/// Returns whether a specification that was found at this level is that of an image.
+fn is_image(level: &str) -> bool {
+    matches!(level, "manifest" | "platform" | "index" | "generated")
 }
 
 /// The properties that the findings of a group have in common.
@@ -161,7 +168,7 @@ fn common(finding: &Finding) -> Option<Common<'_>> {
 }
 
 impl Group<'_> {
-    fn describe(&mut self) {
+    fn describe(&mut self, is_of_image: bool) {
         let first = self.findings[0];
         match &first.matter {
             Matter::Problem(problem) => {
@@ -191,6 +198,9 @@ impl Group<'_> {
         if !of_host.is_empty() {
             let of_host = names(of_host.into_iter());
             self.details.push(format!("from the host: {of_host} (all other paths are in the image)"));
+        } else if is_of_image && is_inherent(&first.matter) {
+            self.details
+                .push("all paths are in the image: the image has this fault on every host".to_owned());
         }
         let mut known = HashSet::new();
         let hints: Vec<&str> =
@@ -251,6 +261,24 @@ impl Group<'_> {
             other => describe(other),
         }
     }
+}
+
+/// Returns whether the files alone decide about a finding, and not the CPU, kernel or drivers of a host.
+fn is_inherent(matter: &Matter) -> bool {
+    let Matter::Problem(problem) = matter else { return false };
+    matches!(
+        problem,
+        Problem::InterpreterMissing { .. }
+            | Problem::LoaderMissing { .. }
+            | Problem::LibraryMissing { .. }
+            | Problem::LibraryUnusable { .. }
+            | Problem::VersionMissing { .. }
+            | Problem::VersionUnknown { .. }
+            | Problem::SymbolMissing { .. }
+            | Problem::ProgramMissing { .. }
+            | Problem::ScriptFails { .. }
+            | Problem::NotExecutable { .. }
+    )
 }
 
 fn missing_version(finding: &Finding) -> Option<&str> {

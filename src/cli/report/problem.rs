@@ -82,11 +82,11 @@ fn of_library(problem: &Problem) -> String {
             } else {
                 String::new()
             };
-            format!("{object} was built for {made_for}, but the host has {host}{result}")
+            format!("{object} was built for {made_for}, but the dynamic loader is that of {host}{result}")
         }
         Problem::LoaderMissing { object, machine, tried, .. } => {
             let tried = if tried.is_empty() { String::new() } else { format!(" ({})", tried.join(", ")) };
-            format!("{object} cannot be loaded: the host has no dynamic loader for {machine}{tried}")
+            format!("{object} cannot be loaded: no dynamic loader for {machine} was found{tried}")
         }
         Problem::LibraryMissing { library, wanted_by, .. } => {
             format!("{library} was not found, but {wanted_by} needs it")

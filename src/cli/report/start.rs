@@ -30,7 +30,7 @@ pub(super) fn describe(problem: &Problem) -> String {
         }
         Problem::NotAProgram { object, reason } => format!("{object} cannot be started: {reason}"),
         Problem::InterpreterMissing { object, interpreter, reason } => {
-            format!("{interpreter}, the interpreter of {object}, cannot be used on this host: {reason}")
+            format!("{interpreter}, the interpreter of {object}, cannot be used: {reason}")
         }
         Problem::InterpreterUnknown { object, interpreter } => {
             format!(

@@ -1,7 +1,7 @@
 //! Snapshots of reports for people.
 
 use super::*;
-use compat_loader::check::{HostSummary, Subject};
+use compat_loader::check::{HostSummary, Source, Subject};
 use compat_loader::loader::Unknown;
 
 fn report(problems: &[Problem]) -> Report {
@@ -156,6 +156,28 @@ fn one_cause_is_told_once_with_all_who_want_it_and_whose_files_they_are() {
         hint: something explains it
     for the remedy, run `compat explain version-missing`
     ");
+}
+
+#[test]
+fn a_fault_of_the_image_itself_is_named_as_such() {
+    let missing = Problem::LibraryMissing {
+        library: "libz.so.1".into(),
+        wanted_by: "/usr/bin/git".into(),
+        searched: vec!["/lib".into()],
+        rejected: Vec::new(),
+    };
+    let mut report = report(&[missing]);
+    let fault = "the image has this fault on every host";
+    assert!(!plain(&report).contains(fault));
+    for (level, expected) in [("manifest", true), ("generated", true), ("artifact", false)] {
+        let source = Source { level: Some(level.to_owned()), ..Source::named("ghcr.io/org/app:1") };
+        report.source = Some(source);
+        assert_eq!(plain(&report).contains(fault), expected, "{level}");
+    }
+    // A library of the host takes part, so another host may differ.
+    report.source = Some(Source { level: Some("manifest".into()), ..Source::named("x") });
+    report.findings[0].of_host = vec!["/usr/lib/libcuda.so.1".to_owned()];
+    assert!(!plain(&report).contains(fault));
 }
 
 #[test]
