@@ -110,7 +110,7 @@ fn source_date(workspace: &Workspace) {
     let second = digest_of(&dated("b", "1700000100").exits(0));
     assert_eq!(decided_by(&check(workspace, &image)), second);
     // An older date is requested. The artifact does not count, and the output says so.
-    let third = dated("c", "1600000000").exits(0).says("still counts");
+    let third = dated("c", "1600000000").exits(0).says("still takes precedence");
     assert_eq!(third.json()["attached"][0]["overruled_by"].as_str(), Some(second.as_str()));
     assert_eq!(decided_by(&check(workspace, &image)), second);
     assert!(discovered(&discover(workspace, &image)).contains(&first));
