@@ -294,11 +294,12 @@ mod tests {
 
     /// Returns the table of `docs/report.md`.
     fn table() -> String {
-        let mut text = "| kind | impact | what was found |\n| --- | --- | --- |\n".to_owned();
+        let mut text = "| kind | impact | meaning | remedy |\n| --- | --- | --- | --- |\n".to_owned();
         for entry in catalogue::all() {
             let impacts: Vec<String> =
                 entry.impacts.iter().map(|impact| format!("`{}`", impact_name(*impact))).collect();
-            let _ = writeln!(text, "| `{}` | {} | {} |", entry.name, impacts.join(", "), entry.summary);
+            let impacts = impacts.join(", ");
+            let _ = writeln!(text, "| `{}` | {impacts} | {} | {} |", entry.name, entry.summary, entry.advice);
         }
         text
     }
