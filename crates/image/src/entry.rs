@@ -3,7 +3,7 @@
 //! The crate `tar` reads headers, GNU's long names, PAX records and GNU's sparse files. None of its functions
 //! that write to disk are used. It reads the records before an entry into memory, whatever their size. The
 //! reader below it therefore gets an allowance ([`Allowance`]) before each entry. The crate does not know PAX's
-//! sparse files. They are in [`sparse`](crate::sparse).
+//! sparse files. They are in [`sparse`].
 //!
 //! An archive that parsers could read in different ways (a link with content, say) is refused. An archive may
 //! end as Go's `archive/tar` allows, with which container engines unpack layers: the padding of the last member

@@ -2,7 +2,7 @@
 //! configuration. Nothing is unpacked to disk.
 //!
 //! A [`Source`] names an image. [`Listing::open`] finds the images of a source, one for each platform.
-//! [`read`] streams and verifies the layers of an image and returns an [`Image`] with its [`Tree`]. An ELF
+//! [`read()`] streams and verifies the layers of an image and returns an [`Image`] with its [`Tree`]. An ELF
 //! object is kept in packed form, without the parts that nothing reads ([`Packed`]). Other files keep hardly
 //! any content. `docs/images.md` lists the rules and limits. Images are untrusted: their content cannot
 //! write a file, lead out of the image's root, or exceed [`Limits`].

@@ -163,7 +163,8 @@ pub struct Object {
     /// baseline, bit 1 is x86-64-v2, and so on. The level of Go's GOAMD64 is included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isa: Option<u32>,
-    /// CPU features beyond the baseline of the machine that its toolchain recorded, as KEY=VALUE (GOAMD64=v3).
+    /// The CPU that it is built for, as KEY=VALUE (GOAMD64=v3). Only set if its toolchain recorded more than the
+    /// baseline of its machine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cpu: Vec<String>,
     /// The tool that packed it, such as UPX. A packed program unpacks and runs another program, about which

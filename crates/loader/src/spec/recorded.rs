@@ -52,7 +52,7 @@ pub struct RecordedLibrary {
     /// only its path leads to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The path of the recorded library that loaded it. Absent if the program opened it itself.
+    /// The path of the recorded library for which it was loaded. Absent if the program opened it itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needed_by: Option<String>,
     /// Its build-id in hexadecimal.
