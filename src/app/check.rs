@@ -2,9 +2,11 @@
 
 use super::derive::{Choice, derive};
 use super::in_order::in_order;
+use super::recording::is_recording;
 use super::source::{
     FetchedSpecification, Origin, fetch_specification, find_specification, level_name, of_several,
 };
+use super::target::of_short_name;
 use super::{Cause, Failure, Session, Target, in_root};
 use compat_image::ImageOptions;
 use compat_loader::check::{self, Host, Report, Source};
@@ -115,7 +117,8 @@ fn judge(
         Target::StandardInput => FetchedSpecification::read_stdin(session.stdin())?,
         Target::Document(path) => FetchedSpecification::read_file(path)?,
         Target::Location(location) if options.generate => {
-            match find_specification(location, &options.find, session)? {
+            let found = find_specification(location, &options.find, session);
+            match found.map_err(|failure| of_short_name(text, location, true, failure))? {
                 Some(fetched) => fetched,
                 None => {
                     let image = compat_image::Source::Location(location.clone());
@@ -123,19 +126,50 @@ fn judge(
                 }
             }
         }
-        Target::Location(location) => fetch_specification(location, &options.find, session)?,
+        Target::Location(location) => fetch_specification(location, &options.find, session)
+            .map_err(|failure| of_short_name(text, location, true, failure))?,
     };
     judge_document(text, &fetched, host)
 }
 
 /// Returns the report on a specification.
 fn judge_document(text: &str, fetched: &FetchedSpecification, host: &Host) -> Result<Report, Failure> {
-    let specification = spec::parse(&fetched.bytes).map_err(|error| {
-        Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)).about(&text)
-    })?;
+    let specification =
+        spec::parse(&fetched.bytes).map_err(|error| not_a_specification(text, &fetched.bytes, &error))?;
     let mut report = check::check(&specification, host);
     report.source = Some(source_of(text.to_owned(), &fetched.origin));
     Ok(report)
+}
+
+/// Returns the failure for a document that is not a specification.
+fn not_a_specification(text: &str, bytes: &[u8], error: &spec::Error) -> Failure {
+    let name = if text == "-" { "standard input" } else { text };
+    let failure = |kind: &str, hint: String| Failure {
+        cause: Cause::Undecided,
+        message: format!("{name} is {kind}"),
+        hint: Some(hint),
+    };
+    if is_recording(bytes) {
+        let hint = format!(
+            "derive a specification with `compat gen --from-recording {text} -o compat.json`, or read the recording \
+             with `compat trace summary {text}`"
+        );
+        return failure("a recording, not a specification", hint);
+    }
+    if matches!(error, spec::Error::Syntax(_)) && !bytes.trim_ascii_start().starts_with(b"{") {
+        let hint = "name the program, or derive its specification with `compat gen PATH -o compat.json`";
+        return failure("not a program, library, script or specification", hint.to_owned());
+    }
+    let hint = match error {
+        spec::Error::Syntax(_) => {
+            Some(format!("run `compat validate {text}` to see the position of each error"))
+        }
+        spec::Error::NotAnObject | spec::Error::Version(_) => {
+            Some("derive a specification with `compat gen PATH -o compat.json`".to_owned())
+        }
+        other => other.hint().map(str::to_owned),
+    };
+    Failure::undecided(error).with_hint(hint).about(&name)
 }
 
 /// Returns the report on programs, libraries and scripts.

@@ -16,7 +16,11 @@ use compat_oci::{artifact, manifest};
 ///
 /// If it cannot be read or is not a specification.
 pub fn read_specification(path: &Path, stdin: &StandardInput) -> Result<Bytes, Failure> {
-    let bytes = read_document(path, stdin)?;
+    let bytes = read_document(path, stdin).map_err(|failure| {
+        let is_missing = path != Path::new("-") && !path.exists();
+        let hint = "derive a specification with `compat gen PATH -o compat.json`, or name another file";
+        if is_missing { failure.with_hint(hint.to_owned()) } else { failure }
+    })?;
     let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     spec::parse(&bytes).map_err(|source| {
         let hint = "make a specification with `compat gen PATH -o compat.json`, or find the fault with `compat validate`";

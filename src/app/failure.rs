@@ -81,7 +81,8 @@ impl From<&compat_image::Error> for Failure {
     }
 }
 
-/// Returns the message of an error, followed by the messages of its causes without repetition.
+/// Returns the message of an error, followed by the messages of its causes without repetition, and without the parts
+/// that [`without_internals`] removes.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -92,5 +93,49 @@ pub fn chain(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text
+    without_internals(&text)
+}
+
+/// Removes error numbers (` (os error 13)`), and the names of temporary files that follow them, from a message.
+pub fn without_internals(text: &str) -> String {
+    const NUMBER: &str = " (os error ";
+    const PATH: &str = " at path \"";
+    let mut parts = text.split(NUMBER);
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let number =
+            part.split_once(')').filter(|(number, _)| number.bytes().all(|byte| byte.is_ascii_digit()));
+        let Some((_, rest)) = number else {
+            plain.push_str(NUMBER);
+            plain.push_str(part);
+            continue;
+        };
+        let path = rest.strip_prefix(PATH).and_then(|rest| rest.split_once('"'));
+        plain.push_str(path.map_or(rest, |(_, rest)| rest));
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_numbers_and_temporary_files_are_not_shown() {
+        for (text, plain) in [
+            (
+                "could not read a: No such file or directory (os error 2)",
+                "could not read a: No such file or directory",
+            ),
+            (
+                "could not write a: Permission denied (os error 13) at path \"/tmp/.compat-x\": more",
+                "could not write a: Permission denied: more",
+            ),
+            ("a (os error x) b", "a (os error x) b"),
+            ("a (os error 2", "a (os error 2"),
+            ("", ""),
+        ] {
+            assert_eq!(without_internals(text), plain);
+        }
+    }
 }

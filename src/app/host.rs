@@ -65,7 +65,10 @@ fn saved(file: &Path, options: &Options) -> Result<Host, Failure> {
     compat_sys::open_stream(file)
         .and_then(|file| file.take(MAXIMUM_PROFILE_SIZE as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| Failure::undecided(&error).about(&name))?;
-    let profile = Profile::parse(&bytes).map_err(|error| Failure::undecided(&error).about(&name))?;
+    let profile = Profile::parse(&bytes).map_err(|error| {
+        let hint = "save a host profile with `compat host -o FILE` on the machine to check against";
+        Failure::undecided(&error).with_hint(hint.to_owned()).about(&name)
+    })?;
     Ok(Host::of_profile(profile, name, options))
 }
 
@@ -85,7 +88,7 @@ fn root_failure(directory: &Path, source: std::io::Error) -> Failure {
 
 /// The error of a root that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("could not read the root {}", directory.display())]
+#[error("cannot open the root {}", directory.display())]
 struct RootError {
     directory: PathBuf,
     source: std::io::Error,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::failure::without_internals;
 use super::{Cause, Failure};
 use compat_loader::check::Host;
 use compat_loader::generate;
@@ -27,7 +28,7 @@ pub fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {
 /// If the file does not exist.
 pub fn file_of(path: &Path, place: &str, root: &Root) -> Result<PathBuf, Failure> {
     let real = root.resolve(&raw::path(place)).map_err(|error| {
-        let message = format!("could not read {}: {error}", path.display());
+        let message = without_internals(&format!("could not read {}: {error}", path.display()));
         Failure { cause: Cause::Undecided, message, hint: None }
     })?;
     Ok(root.directory().join(real.strip_prefix("/").unwrap_or(&real)))

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::recording::is_recording;
 use super::{Failure, Session, StandardInput};
 use compat_oci::choice::Reason;
 use compat_oci::{
@@ -216,7 +217,10 @@ fn read_bounded(reader: impl std::io::Read, path: &Path) -> Result<Bytes, Failur
         .map_err(|error| Failure::from(&Error::io("read", path)(error)))?;
     if bytes.len() as u64 > limit::SPECIFICATION {
         let what = path.display().to_string();
-        return Err(Failure::from(&Error::TooLarge { what, limit: limit::SPECIFICATION }));
+        let failure = Failure::from(&Error::TooLarge { what, limit: limit::SPECIFICATION });
+        let hint =
+            is_recording(&bytes).then(|| "this is a recording: use `compat gen --from-recording`".to_owned());
+        return Err(failure.with_hint(hint));
     }
     Ok(bytes.into())
 }

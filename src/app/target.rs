@@ -60,7 +60,10 @@ impl Target {
         if !text.starts_with(LAYOUT_PREFIX) && is_file(text) {
             return Ok(Self::Document(text.into()));
         }
-        location(text, false).map(Self::Location)
+        if looks_like_path(text) {
+            return Err(no_location(text, true));
+        }
+        Location::parse(text).map(Self::Location).map_err(|error| Failure::from(&error))
     }
 }
 
@@ -73,13 +76,43 @@ pub fn location(text: &str, references_only: bool) -> Result<Location, Failure> 
     if references_only {
         return remote(text);
     }
-    let path = text.starts_with(['/', '.', '~']) || Path::new(text).exists();
-    let file_name = text.ends_with(".json") || text.ends_with(".sif") || has_archive_name(text);
-    let file_name = file_name && !text.contains('/') && transport::split(text).is_none();
-    if path || file_name {
-        return Err(no_location(text));
+    if looks_like_path(text) {
+        return Err(no_location(text, false));
     }
     Location::parse(text).map_err(|error| Failure::from(&error))
+}
+
+/// Returns whether a text is a path or the name of a file instead of a reference.
+fn looks_like_path(text: &str) -> bool {
+    let path = text.starts_with(['/', '.', '~']) || Path::new(text).exists();
+    let file_name = text.ends_with(".json") || text.ends_with(".sif") || has_archive_name(text);
+    path || (file_name && !text.contains('/') && transport::split(text).is_none())
+}
+
+/// Adds a hint to the failure of a text that was read as a reference but names no registry. The text may be a
+/// mistyped file name. `takes_files` states whether the command accepts files.
+pub fn of_short_name(text: &str, location: &Location, takes_files: bool, failure: Failure) -> Failure {
+    let is_short = Location::parse_remote(text).is_err() && transport::split(text).is_none();
+    let is_about_registry =
+        failure.message.starts_with("could not ") || failure.message.ends_with("was not found");
+    if failure.cause == Cause::Usage || location.host().is_none() || !is_short || !is_about_registry {
+        return failure;
+    }
+    let mut hint = if takes_files {
+        format!(
+            "there is no file {text}, so it was read as the image {location}: check the spelling of the file, or \
+             write docker-daemon:{text} for a local image"
+        )
+    } else {
+        format!(
+            "{text} names no registry, so docker.io was used: write HOST/{text} for another registry, or oci:DIR:TAG \
+             for an image layout"
+        )
+    };
+    if let Some(login) = failure.hint.as_deref().filter(|hint| hint.starts_with("log in ")) {
+        hint = format!("{hint}; if the image is private, {login}");
+    }
+    failure.with_hint(hint)
 }
 
 /// Parses a text that must name an image.
@@ -124,20 +157,36 @@ fn remote(text: &str) -> Result<Location, Failure> {
     Location::parse_remote(text).map_err(|error| Failure::from(&error).with_hint(hint))
 }
 
-/// Returns the error for a text that looks like a path instead of a location.
-fn no_location(text: &str) -> Failure {
+/// Returns the error for a text that looks like a path instead of a location. `takes_files` states whether the command
+/// accepts files.
+fn no_location(text: &str, takes_files: bool) -> Failure {
     let found = Path::new(text);
-    let (kind, hint) = if found.is_dir() {
-        let hint =
-            format!("write ./{text} for the programs in it, or {LAYOUT_PREFIX}{text} for an image layout");
-        ("is a directory", Some(hint))
+    let (kind, hint) = if found.is_dir() && takes_files {
+        (
+            "is a directory",
+            format!("write ./{text} for the programs in it, or {LAYOUT_PREFIX}{text} for an image layout"),
+        )
+    } else if found.is_dir() {
+        let hint = format!(
+            "write {LAYOUT_PREFIX}{text} for an image layout; to describe the programs in the directory, run \
+             `compat gen {} -o compat.json`",
+            as_path(text)
+        );
+        ("is a directory, not a reference", hint)
     } else if found.exists() {
-        let hint = "a reference is HOST/NAME:TAG, HOST/NAME@sha256:… or oci:DIR:TAG";
-        ("is a file, not a reference", Some(hint.to_owned()))
+        let hint = format!(
+            "a reference is HOST/NAME:TAG, HOST/NAME@sha256:… or oci:DIR:TAG; to check a file, run `compat check {text}`"
+        );
+        ("is a file, not a reference", hint)
     } else {
-        ("does not exist", None)
+        ("does not exist", format!("check the path; an image layout is written {LAYOUT_PREFIX}DIR:TAG"))
     };
-    Failure { cause: Cause::Undecided, message: format!("{text} {kind}"), hint }
+    Failure { cause: Cause::Undecided, message: format!("{text} {kind}"), hint: Some(hint) }
+}
+
+/// Returns the text of a path that cannot be a reference.
+fn as_path(text: &str) -> String {
+    if text.starts_with(['/', '.', '~']) { text.to_owned() } else { format!("./{text}") }
 }
 
 /// Returns the local image that a text names. A directory without a transport prefix is an image only for

@@ -10,18 +10,19 @@ use super::source::{parse_location, parse_platform};
 use super::{Context, Exit, OutputFormat, failure};
 use crate::app::Failure;
 use crate::app::attach::{AttachOptions, Attachment, attach};
+use crate::app::target::of_short_name;
 use compat_oci::{Location, Platform};
 
 /// Attach a specification to an image
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  # attach compat.json
+  # derive the specification from the image (one per platform of an index)
+  compat attach --generate ghcr.io/org/app:1.0
+  # attach compat.json, which `compat gen` wrote
   compat attach ghcr.io/org/app:1.0
   compat attach --platform linux/arm64 ghcr.io/org/app:1.0 arm64.json
   compat gen ./app | compat attach oci:images:app -
-  # derive the specification from the image (one per platform of an index)
-  compat attach --generate ghcr.io/org/app:1.0
 
 If the image is an index, the specification is attached to the index itself unless --platform names one of \
 its manifests. The image does not change. The command succeeds only after the registry lists the attached \
@@ -88,7 +89,8 @@ pub(super) fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit
     let is_text = arguments.format == OutputFormat::Text;
     let report = attach(&location, &options, &session, |attachment| {
         if is_text { context.print(&render(&location, attachment)) } else { Ok(()) }
-    })?;
+    })
+    .map_err(|failure| of_short_name(&arguments.image, &location, false, failure))?;
     if is_text {
         return report.failure.map_or(Ok(Exit::Success), Err);
     }

@@ -5,6 +5,7 @@ use super::source::parse_location;
 use super::{Context, Exit, OutputFormat};
 use crate::app::Failure;
 use crate::app::delete::delete;
+use crate::app::target::of_short_name;
 
 /// Delete a manifest and all its tags
 #[derive(clap::Args, Debug)]
@@ -38,7 +39,8 @@ pub struct DeleteArguments {
 pub(super) fn run(arguments: &DeleteArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.reference)?;
     let session = arguments.registry.session(context);
-    let report = delete(&location, &session)?;
+    let report = delete(&location, &session)
+        .map_err(|failure| of_short_name(&arguments.reference, &location, false, failure))?;
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
         OutputFormat::Text => {

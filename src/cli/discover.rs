@@ -7,6 +7,7 @@ use super::source::{TargetOptions, parse_platform};
 use super::{Context, Exit, OutputFormat};
 use crate::app::Failure;
 use crate::app::discover::{DiscoverReport, DiscoveredManifest, discover};
+use crate::app::target::of_short_name;
 use compat_oci::Platform;
 use compat_oci::discover::DiscoverOptions;
 use compat_oci::text::shown;
@@ -57,7 +58,8 @@ pub(super) fn run(arguments: &DiscoverArguments, context: &Context) -> Result<Ex
         platform: arguments.platform.clone(),
         artifact_type: arguments.artifact_type.clone(),
     };
-    let report = discover(&location, &options, &session)?;
+    let report = discover(&location, &options, &session)
+        .map_err(|failure| of_short_name(&arguments.image, &location, false, failure))?;
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
         OutputFormat::Text => context.print(&render(&report))?,

@@ -7,6 +7,7 @@ use super::source::TargetOptions;
 use super::{Context, Exit, OutputFormat};
 use crate::app::Failure;
 use crate::app::inspect::{InspectReport, inspect};
+use crate::app::target::of_short_name;
 use compat_oci::manifest::TITLE;
 use compat_oci::text::shown;
 
@@ -42,7 +43,8 @@ pub struct InspectArguments {
 pub(super) fn run(arguments: &InspectArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.target.location(&arguments.reference)?;
     let session = arguments.registry.session(context);
-    let report = inspect(&location, &session)?;
+    let report = inspect(&location, &session)
+        .map_err(|failure| of_short_name(&arguments.reference, &location, false, failure))?;
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
         OutputFormat::Text => context.print(&render(&report))?,

@@ -8,6 +8,7 @@ use super::source::SourceOptions;
 use super::{Context, Exit, OutputFormat};
 use crate::app::Failure;
 use crate::app::pull::{PullOptions, PullReport, pull};
+use crate::app::target::of_short_name;
 use compat_oci::{Error, Platform};
 
 /// Fetch the specification of an artifact or an image
@@ -58,7 +59,8 @@ pub(super) fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, 
         output: Some(arguments.output.clone()).filter(|output| output != Path::new("-")),
         recordings: arguments.recordings.clone(),
     };
-    let report = pull(&location, &options, &session)?;
+    let report = pull(&location, &options, &session)
+        .map_err(|failure| of_short_name(&arguments.reference, &location, false, failure))?;
     if options.output.is_none() {
         print_bytes(&report.bytes)?;
         return Ok(Exit::Success);

@@ -8,6 +8,7 @@ use super::source::parse_location;
 use super::{Context, Exit, OutputFormat};
 use crate::app::Failure;
 use crate::app::push::{PushOptions, push};
+use crate::app::target::of_short_name;
 
 /// Push a specification to a registry or an image layout
 #[derive(clap::Args, Debug)]
@@ -65,7 +66,8 @@ pub(super) fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, 
         recordings: arguments.recording.clone(),
         replace: arguments.replace,
     };
-    let report = push(&location, &options, &session)?;
+    let report = push(&location, &options, &session)
+        .map_err(|failure| of_short_name(&arguments.reference, &location, false, failure))?;
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
         OutputFormat::Text => {

@@ -4,6 +4,7 @@ use super::host_options::{HostOptions, StartOptions};
 use super::source::SourceOptions;
 use super::{Context, Exit, OutputFormat, failure};
 use crate::app::select::{Candidate, SelectOptions, SelectReport, select};
+use crate::app::target::of_short_name;
 use crate::app::{Cause, Failure, host};
 use compat_loader::check::Verdict;
 use compat_oci::{Location, Platform};
@@ -52,7 +53,8 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Fail
     let session = arguments.fetch.session(context);
     let find = arguments.fetch.find_options(|| host::platform(&host));
     let options = SelectOptions { find, accept_risk: arguments.accept_risk };
-    let report = select(&location, &host, &options, &session)?;
+    let report = select(&location, &host, &options, &session)
+        .map_err(|failure| of_short_name(&arguments.index, &location, false, failure))?;
     let exit = exit(&report);
     match (arguments.format, &report.selected) {
         (OutputFormat::Json, _) => context.print_json(&report)?,
@@ -75,6 +77,14 @@ fn exit(report: &SelectReport) -> Exit {
     }
 }
 
+/// Returns the command that shows why the first candidate was not selected.
+fn reasons(candidates: &[Candidate]) -> String {
+    let first = candidates.first().map_or("IMAGE@DIGEST", |first| first.image.as_str());
+    format!(
+        "run `compat check {first}` for the reasons, or use `--format json` to list the images that were checked"
+    )
+}
+
 /// Returns the reason why no image was selected.
 fn nothing(location: &Location, wanted: &Platform, candidates: &[Candidate], exit: Exit) -> Failure {
     let without: Vec<&str> = candidates
@@ -93,8 +103,7 @@ fn nothing(location: &Location, wanted: &Platform, candidates: &[Candidate], exi
                 Exit::Incompatible => format!("no image of {location} runs on this host"),
                 _ => format!("no image of {location} is known to run on this host"),
             },
-            Some("run `compat check IMAGE@DIGEST` for the reasons, or use `--format json` to list the images that \
-                  were checked".to_owned()),
+            Some(reasons(candidates)),
         ),
     };
     Failure { cause: Cause::Undecided, message, hint }

@@ -101,7 +101,9 @@ mod tests {
         let failure = parse_location(&file.path().display().to_string()).unwrap_err();
         assert!(failure.message.ends_with("is a file, not a reference"), "{}", failure.message);
         assert!(failure.hint.is_some());
+        insta::assert_snapshot!(parse_location("/").unwrap_err().hint.unwrap(), @"write oci:/ for an image layout; to describe the programs in the directory, run `compat gen / -o compat.json`");
         let missing = parse_location("./no-such-file").unwrap_err();
+        insta::assert_snapshot!(missing.hint.unwrap(), @"check the path; an image layout is written oci:DIR:TAG");
         assert_eq!(missing.message, "./no-such-file does not exist");
         for name in ["no-such.json", "no-such.tar", "no-such.tar.gz", "no-such.sif"] {
             assert_eq!(parse_location(name).unwrap_err().message, format!("{name} does not exist"));

@@ -11,14 +11,14 @@ Check a program, a library or a directory on this machine:
   compat check ./app
 
 Find out why a program does not start:
-  compat tree ./app
+  compat tree ./app/bin/app
   compat explain library-missing
 
 Attach the requirements of an image to it, in CI:
   compat attach --generate ghcr.io/org/app:1.0
 
 Record which files a program uses:
-  compat record -o run.jsonl -- ./app
+  compat record -o run.jsonl -- ./app/bin/app
 
 `compat --help` lists all commands, and `compat check --help` explains one of them.
 ";

@@ -138,6 +138,9 @@ impl Error {
             Self::Several { .. } => {
                 "append its name to the file: docker-archive:FILE:NAME, oci-archive:FILE:TAG"
             }
+            Self::NotAnImage { what, .. } if is_file(what) => {
+                "if the file is incomplete, copy or save the image again"
+            }
             Self::NotAnImage { .. } => "run `compat inspect` to see its type",
             Self::Layer { fault: Fault::Limit { .. }, .. } | Self::TooLarge { .. } => {
                 "if you trust the image, unpack it and use the directory: dir:PATH"
@@ -146,6 +149,13 @@ impl Error {
         };
         Some(hint.into())
     }
+}
+
+/// Returns whether an image is an archive or a directory, which `compat inspect` does not accept.
+fn is_file(what: &str) -> bool {
+    ["archive:", "docker-archive:", "oci-archive:", "dir:", "docker-daemon:", "containers-storage:"]
+        .iter()
+        .any(|prefix| what.starts_with(prefix))
 }
 
 #[cfg(test)]

@@ -242,7 +242,7 @@ pub enum Error {
         reason: String,
     },
     /// The operation needs the network in offline mode.
-    #[error("{what} is not in the cache, and --offline forbids registry requests")]
+    #[error("{what} is not in the cache, and --offline prevents registry requests")]
     Offline {
         /// The missing content.
         what: String,
@@ -353,6 +353,10 @@ impl Error {
             Self::CannotKeep { .. } => {
                 "push the artifact under its own tag with `compat push`, and check that tag"
             }
+            Self::NotFound { what } if what.starts_with("oci:") => "check the directory and the tag",
+            Self::NotFound { .. } => {
+                "check the spelling of the repository and the tag, and log in if the repository is private"
+            }
             Self::Offline { .. } => "run the command once without --offline to fill the cache",
             Self::Layout { .. } => {
                 "`compat push` and `compat copy` create a layout if the directory is missing or empty"
@@ -427,9 +431,10 @@ fn transport_hint(source: &(dyn std::error::Error + 'static)) -> Option<String> 
         () if is_about_certificates(&text) => {
             "name the authority that signed the registry's certificate with --ca-file"
         }
-        () if is("InvalidContentType") || is("corrupt message") => {
+        () if is("does not answer with TLS") => {
             "the registry may speak plain HTTP: allow it with --plain-http"
         }
+        () if is("Connection refused") => "check the host and the port, and that the registry is running",
         () if is("cannot be resolved") => {
             "a reference is HOST/NAME:TAG: check the spelling of HOST, and that this machine has a name server"
         }
@@ -481,7 +486,7 @@ mod tests {
         the registry forbids changes to tags: use a new tag, or exempt tags that begin with `sha256-` (the lists of attached artifacts) from the rule
         ");
         insta::assert_snapshot!(hint(Error::Offline { what: "a/b:1".into() }), @r"
-        a/b:1 is not in the cache, and --offline forbids registry requests
+        a/b:1 is not in the cache, and --offline prevents registry requests
         run the command once without --offline to fill the cache
         ");
     }

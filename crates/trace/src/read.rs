@@ -45,7 +45,7 @@ pub enum ReadError {
         version: u64,
     },
     /// A line is not valid.
-    #[error("{file}, line {line}, column {column}: invalid line of a recording: {reason}")]
+    #[error("{file}: line {line} is not a valid line of a recording (column {column}): {reason}")]
     Line {
         /// The name of the file.
         file: String,
@@ -102,7 +102,7 @@ pub enum Foreign {
     #[error("it is compressed with gzip, but only zstd is supported")]
     Gzip,
     /// Anything else.
-    #[error("its first line is not a header")]
+    #[error("its first line is not a recording header")]
     NoHeader,
 }
 

@@ -227,7 +227,7 @@ mod tests {
             let message = read(std::slice::from_ref(&path)).unwrap_err().message;
             message.replace(&directory.path().display().to_string(), "")
         };
-        insta::assert_snapshot!(refused("{\"version\":\"1.0.0\"}"), @"/run.jsonl is not a recording: its first line is not a header");
+        insta::assert_snapshot!(refused("{\"version\":\"1.0.0\"}"), @"/run.jsonl is not a recording: its first line is not a recording header");
         insta::assert_snapshot!(refused("[\n"), @"/run.jsonl is not a recording: it is a trace for Perfetto's viewer; read the recording from which it was made");
         std::fs::write(&path, RUN).unwrap();
         let twice = read(&[path.clone(), path.clone()]).unwrap_err();

@@ -69,3 +69,30 @@ fn many_targets_are_reported_in_their_order() {
         assert!(heard.starts_with(&format!("{document}: ")), "{heard}");
     }
 }
+
+#[test]
+fn what_is_no_specification_is_named() {
+    let refused = |text: &str| {
+        let failure =
+            not_a_specification("file", text.as_bytes(), &spec::parse(text.as_bytes()).unwrap_err());
+        format!("{}\n{}", failure.message, failure.hint.unwrap_or_default())
+    };
+    insta::assert_snapshot!(refused("root:x:0:0\n"), @r"
+    file is not a program, library, script or specification
+    name the program, or derive its specification with `compat gen PATH -o compat.json`
+    ");
+    insta::assert_snapshot!(refused("{\"version\":"), @r"
+    file: not a compatibility specification: EOF while parsing a value at line 1 column 11
+    run `compat validate file` to see the position of each error
+    ");
+    insta::assert_snapshot!(refused("{}"), @r"
+    file: not a compatibility specification: its version is null, not MAJOR.MINOR.PATCH
+    derive a specification with `compat gen PATH -o compat.json`
+    ");
+    let recording =
+        r#"{"compat_recording":1,"command":["a"],"folder":"/","host":"h","kernel":"6","started":1}"#;
+    insta::assert_snapshot!(refused(recording), @r"
+    file is a recording, not a specification
+    derive a specification with `compat gen --from-recording file -o compat.json`, or read the recording with `compat trace summary file`
+    ");
+}

@@ -14,6 +14,7 @@ use compat_loader::check::Host;
 use compat_loader::generate;
 use compat_loader::host::Root;
 use compat_loader::loader::{Load, ScopeContext, ScopeFiles, Start, start};
+use compat_oci::Location;
 use compat_sys::raw;
 
 pub use document::{
@@ -75,7 +76,8 @@ fn tree(path: &Path, options: &TreeOptions, host: &Host) -> Result<Tree, Failure
     let shown = raw::of_path(path);
     match inside(path, options) {
         Some((root, place)) => {
-            let file = file_of(path, &place, &root)?;
+            let file =
+                file_of(path, &place, &root).map_err(|failure| failure.with_hint(hint_for_missing(path)))?;
             refuse_what_is_no_program(path, &file)?;
             let subject = if options.root.is_some() { &place } else { &*shown };
             Ok(load(subject, &start(&Start { path: &place, shown: subject }, host.context())))
@@ -100,9 +102,21 @@ fn inside(path: &Path, options: &TreeOptions) -> Option<(Root, String)> {
     in_root::inside(path, typed)
 }
 
+/// Returns a hint for a path that does not exist. The user may have typed the reference of an image.
+fn hint_for_missing(path: &Path) -> Option<String> {
+    let text =
+        path.to_str().filter(|text| !text.starts_with(['/', '.', '~']) && text.contains([':', '@']))?;
+    Location::parse(text).ok()?;
+    Some(format!(
+        "tree accepts programs, libraries and scripts; for an image, run `compat check {text}`, or unpack it and name \
+         its directory with --root"
+    ))
+}
+
 fn refuse_what_is_no_program(path: &Path, file: &Path) -> Result<(), Failure> {
     let metadata = std::fs::metadata(file)
-        .map_err(|source| Failure::undecided(&generate::Error::Read { path: path.to_owned(), source }))?;
+        .map_err(|source| Failure::undecided(&generate::Error::Read { path: path.to_owned(), source }))
+        .map_err(|failure| failure.with_hint(hint_for_missing(path)))?;
     if metadata.is_dir() {
         let hint = "name a program in it, or use compat check, which accepts directories";
         let message = format!("{} is a directory", path.display());

@@ -112,9 +112,9 @@ impl ImageError {
             Self::CommandMissing { command } if command.ends_with('\r') => Some(
                 "the name ends with a Windows line ending: convert the Dockerfile or the script that wrote it (dos2unix FILE)",
             ),
-            Self::CommandMissing { .. } => {
-                Some("name another program with --executable, or use --all for every object")
-            }
+            Self::CommandMissing { .. } => Some(
+                "the container itself would not start; to check another program of the image, use --executable PATH or --all",
+            ),
             Self::OtherSystem { .. } => {
                 Some("if it is an index, choose another image with --platform linux/ARCHITECTURE")
             }

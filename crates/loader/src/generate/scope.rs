@@ -68,7 +68,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Recorded runs show no program.
-    #[error("the recorded runs on {hosts} show no program that existed before the run")]
+    #[error("the recorded runs on {hosts} contain no program that existed before the run")]
     NothingExecuted {
         /// The machines of the runs.
         hosts: String,
@@ -103,9 +103,10 @@ impl Error {
                       --image SOURCE",
             ),
             Self::LoaderExecuted { .. } | Self::NothingExecuted { .. } => {
-                Some("name the programs on the command line")
+                Some("name the programs to describe on the command line")
             }
-            Self::Read { .. } | Self::Elf { .. } | Self::Empty { .. } => None,
+            Self::Elf { .. } => Some("if the file is incomplete, copy or build it again"),
+            Self::Read { .. } | Self::Empty { .. } => None,
         }
     }
 }

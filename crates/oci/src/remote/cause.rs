@@ -43,6 +43,9 @@ pub(crate) fn causes(error: &(dyn StdError + 'static)) -> String {
         parts.remove(0);
     }
     let text = parts.join(": ");
+    if text.contains("InvalidContentType") {
+        return "it does not answer with TLS".to_owned();
+    }
     resolution_fault(&text).map_or(text, str::to_owned)
 }
 
@@ -167,5 +170,6 @@ mod tests {
         insta::assert_snapshot!(cause("dns error: request timed out"), @"its name cannot be resolved: DNS did not answer in time");
         insta::assert_snapshot!(cause("dns error: no connections available"), @"its name cannot be resolved: no name server could be reached");
         insta::assert_snapshot!(cause("connection refused"), @"connection refused");
+        insta::assert_snapshot!(cause("received corrupt message of type InvalidContentType"), @"it does not answer with TLS");
     }
 }

@@ -110,22 +110,22 @@ fn what_compression_cut_off_within_the_first_line_is_cut_and_not_empty() {
 #[test]
 fn what_is_no_recording_is_refused_with_what_it_is() {
     insta::assert_snapshot!(refused(b""), @"run.jsonl is not a recording: it is empty");
-    insta::assert_snapshot!(refused(b"\x7fELF\x02\x01"), @"run.jsonl is not a recording: its first line is not a header");
+    insta::assert_snapshot!(refused(b"\x7fELF\x02\x01"), @"run.jsonl is not a recording: its first line is not a recording header");
     insta::assert_snapshot!(refused(b"{\"compat_recording\":1,\"comm"), @"run.jsonl is not a recording: it ends inside its first line");
     insta::assert_snapshot!(refused(b"2024/11/08 10:46:19 recorder.go:46: 1731062779714551943 Lookup     /etc\n"), @"run.jsonl is not a recording: it is a text log of compat-lib, which lacks programs, users and errors");
     insta::assert_snapshot!(refused(b"[\n{\"name\":\"/a\",\"ph\":\"i\"},\n"), @"run.jsonl is not a recording: it is a trace for Perfetto's viewer; read the recording from which it was made");
     insta::assert_snapshot!(refused(b"{\"traceEvents\":[]}"), @"run.jsonl is not a recording: it is a trace for Perfetto's viewer; read the recording from which it was made");
     insta::assert_snapshot!(refused(b"\x1f\x8b\x08\0"), @"run.jsonl is not a recording: it is compressed with gzip, but only zstd is supported");
     insta::assert_snapshot!(refused(b"{\"compat_recording\":7}\n"), @"run.jsonl is a recording of format version 7, and this compat reads versions up to 1; use a newer compat");
-    insta::assert_snapshot!(refused(b"{\"compat_recording\":1}\n"), @"run.jsonl, line 1, column 22: invalid line of a recording: missing field `command`");
+    insta::assert_snapshot!(refused(b"{\"compat_recording\":1}\n"), @"run.jsonl: line 1 is not a valid line of a recording (column 22): missing field `command`");
     insta::assert_snapshot!(refused(b"\x28\xb5\x2f\xfdgarbage"), @"could not read run.jsonl: Dictionary mismatch");
 }
 
 #[test]
 fn an_invalid_line_is_reported_with_its_number() {
     let text = String::from_utf8(recording(2)).expect("text");
-    insta::assert_snapshot!(refused(text.replacen(EVENT, "{\"t\":1", 1).as_bytes()), @"run.jsonl, line 2, column 6: invalid line of a recording: EOF while parsing an object");
-    insta::assert_snapshot!(refused(text.replacen("\"/a\"", "\"/a", 1).as_bytes()), @"run.jsonl, line 2, column 37: invalid line of a recording: expected `,` or `}`");
+    insta::assert_snapshot!(refused(text.replacen(EVENT, "{\"t\":1", 1).as_bytes()), @"run.jsonl: line 2 is not a valid line of a recording (column 6): EOF while parsing an object");
+    insta::assert_snapshot!(refused(text.replacen("\"/a\"", "\"/a", 1).as_bytes()), @"run.jsonl: line 2 is not a valid line of a recording (column 37): expected `,` or `}`");
     insta::assert_snapshot!(refused(format!("{text}{text}").as_bytes()), @"run.jsonl, line 5: the line follows the end of the recording");
     let (start, _) = text.split_once('\n').expect("lines");
     let long = format!("{start}\n\"{}", "x".repeat(LONGEST_LINE));

@@ -201,11 +201,13 @@ fn a_refusal_is_told_in_the_registrys_words_with_what_can_be_done() {
     ");
     insta::assert_snapshot!(said(404, None, r#"{"errors":[{"code":"NAME_UNKNOWN","message":"repository name not known"}]}"#), @r"
     the repository HOST/org/app was not found
+    check the spelling of the repository and the tag, and log in if the repository is private
     could not write HOST/org/app:1: HOST answered 404: NAME_UNKNOWN: repository name not known
     the registry may require that you create the repository first
     ");
     insta::assert_snapshot!(said(404, None, r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#), @r"
     HOST/org/app:1 was not found
+    check the spelling of the repository and the tag, and log in if the repository is private
     could not write HOST/org/app:1: HOST answered 404: MANIFEST_UNKNOWN: manifest unknown
     ");
     insta::assert_snapshot!(said(413, Some(("content-type", "text/html")), "<html><head><title>413 Request Entity Too Large</title></head></html>"), @r#"
