@@ -56,7 +56,7 @@ pub struct Arguments {
     #[arg(long)]
     accept_undecided: bool,
 
-    /// Derive the needs of an image from its layers if no artifact is attached
+    /// Derive the requirements of an image from its layers if no artifact is attached
     ///
     /// Local images are always read this way: docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME,
     /// containers-storage:NAME and unpacked roots (dir:PATH).

@@ -33,7 +33,7 @@ Examples:
 If the application bundles libraries, name the directory that contains the program and the \
 libraries. Scripts are followed to their interpreters. Nothing is executed.";
 
-/// Derive the needs of programs, libraries or directories
+/// Derive the requirements of programs, libraries or directories
 ///
 /// Writes the specification: machine, interpreter, needed libraries with the required versions and symbols, search
 /// paths, CPU level and kernel.
@@ -50,7 +50,7 @@ pub struct Arguments {
     #[arg(long, value_name = "RUN", num_args = 1..)]
     from_recording: Vec<PathBuf>,
 
-    /// Derive the needs of an image instead of files
+    /// Derive the requirements of an image instead of files
     ///
     /// SOURCE is a reference, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME,
     /// containers-storage:NAME, or the directory of an unpacked root (dir:PATH).

@@ -14,6 +14,8 @@ use compat_sys::raw;
 #[command(next_help_heading = "Host options")]
 pub(super) struct HostOptions {
     /// Use the root file system in DIR instead of this machine's
+    ///
+    /// For an image, only the drivers and libraries that the container runtime takes from the host come from DIR.
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
 
