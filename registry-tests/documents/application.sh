@@ -66,6 +66,16 @@ push_image() { # REFERENCE DIRECTORY CONFIG
     rm -r "$layout"
 }
 
+# Makes an image of the directory `app` and the C library of Debian 12, and copies it to each reference.
+push_app() { # REFERENCE...
+    local image reference
+    image="$(mktemp -d)"
+    cp -r app "$image/app"
+    copy_libc /srv/bookworm "$image"
+    for reference in "$@"; do push_image "$reference" "$image" '{"Entrypoint":["/app/bin/app"]}'; done
+    rm -r "$image"
+}
+
 # Makes an index of one image for each of two platforms, of which only the first has its programs, and copies it to
 # a reference.
 push_index() { # REFERENCE DIRECTORY CONFIG

@@ -3,8 +3,4 @@
 . "$DOCUMENTS/application.sh"
 make_app app
 printf 'a,b\n1,2\n3,4\n' >data.csv
-mkdir image
-cp -r app image/app
-copy_libc /srv/bookworm image
-push_image ghcr.io/org/app:1.0 image '{"Entrypoint":["/app/bin/app"]}'
-rm -r image
+push_app ghcr.io/org/app:1.0

@@ -2,13 +2,8 @@
 # An application, an image with an artifact, and an image without one.
 . "$DOCUMENTS/application.sh"
 make_app app
-image="$(mktemp -d)"
-cp -r app "$image/app"
-copy_libc /srv/bookworm "$image"
-push_image ghcr.io/org/app:1.0 "$image" '{"Entrypoint":["/app/bin/app"]}'
-push_image ghcr.io/org/other:1.0 "$image" '{"Entrypoint":["/app/bin/app"]}'
+push_app ghcr.io/org/app:1.0 ghcr.io/org/other:1.0
 compat -q attach --generate ghcr.io/org/app:1.0 >/dev/null
-rm -r "$image"
 printf 'a,b\n1,2\n3,4\n' >data.csv
 cat >start <<'END'
 #!/bin/sh
