@@ -14,7 +14,7 @@ use compat_mirror::record::{Refusal, out::open_special};
 /// If the file cannot be written. The old content then remains.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |source: std::io::Error| {
-        let hint = Refusal::of(&source).map(|refusal| refusal.hint().to_owned());
+        let hint = hint(&source).map(str::to_owned);
         Failure::undecided(&WriteError { path: path.to_owned(), source }).with_hint(hint)
     };
     // A device or pipe cannot be replaced, only written to.
@@ -44,8 +44,23 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 ///
 /// If it cannot be created.
 pub fn make_directory(path: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| Failure::undecided(&WriteError { path: path.to_owned(), source }))
+    std::fs::create_dir_all(path).map_err(|source| {
+        let hint = hint(&source).map(str::to_owned);
+        Failure::undecided(&WriteError { path: path.to_owned(), source }).with_hint(hint)
+    })
+}
+
+/// Returns a hint for a file that cannot be written.
+pub fn hint(error: &std::io::Error) -> Option<&'static str> {
+    use std::io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
+    match (Refusal::of(error), error.kind()) {
+        (Some(refusal), _) => Some(refusal.hint()),
+        (None, PermissionDenied | ReadOnlyFilesystem) => {
+            Some("choose a file in a directory that you can write to")
+        }
+        (None, NotFound) => Some("create the directory first, or choose another file"),
+        _ => None,
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,5 +94,7 @@ mod tests {
         let failure = write_file(Path::new("/nowhere/compat.json"), b"{}").unwrap_err();
         assert!(failure.message.starts_with("could not write /nowhere/compat.json: "), "{}", failure.message);
         assert_eq!(failure.cause, Cause::Undecided);
+        assert_eq!(failure.hint.as_deref(), Some("create the directory first, or choose another file"));
+        assert!(failure.message.ends_with("No such file or directory"), "{}", failure.message);
     }
 }

@@ -111,8 +111,10 @@ fn warn_of_unknown(path: &Path, number: u64, observer: &dyn Observer) {
 /// Warns about names that are cut. `consequence` is the effect on the result.
 fn warn_of_cut_names(path: &Path, number: u64, consequence: &str, observer: &dyn Observer) {
     if number > 0 {
-        let what = "events have a path or program that was too long to be recorded completely";
-        observer.warn(&format!("{}: {number} {what}: {consequence}", name(path)));
+        let have = if number == 1 { "has" } else { "have" };
+        let events = count(number, "event");
+        let what = "a path or program that was too long to be recorded completely";
+        observer.warn(&format!("{}: {events} {have} {what}: {consequence}", name(path)));
     }
 }
 

@@ -35,14 +35,16 @@ Exit code: 0 compatible, 1 incompatible, 2 wrong usage, 3 undecided (no artifact
 /// Check whether an application will run on this machine, and explain why not
 ///
 /// Compares the machine, interpreter, needed libraries, symbol versions, symbols, CPU level and kernel. Libraries
-/// are resolved as by the dynamic loader. Nothing is executed, and no layer is pulled.
+/// are resolved as by the dynamic loader. Nothing is executed, and no layer is pulled. `compat check -h` prints a shorter
+/// help text.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Artifacts, images, image layouts, specifications, programs, libraries or directories
     ///
-    /// Artifacts and images in a registry are given as references, image layouts as oci:DIR:TAG. "-" reads a
-    /// specification from standard input.
+    /// Artifacts and images in a registry are given as references, image layouts as oci:DIR:TAG. A directory must begin
+    /// with /, ./, ../ or ~, or end with /, because a name such as two/a is also a reference. "-" reads a specification
+    /// from standard input.
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<String>,
 

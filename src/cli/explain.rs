@@ -156,11 +156,14 @@ impl TypedValueParser for KindParser {
     ) -> Result<Self::Value, clap::Error> {
         let name = StringValueParser::new().parse_ref(command, argument, value)?;
         catalogue::find(&name).ok_or_else(|| {
-            let message = format!(
-                "unknown kind of finding '{name}'\n\n  tip: similar kinds are {} (`compat explain` lists all \
-                 kinds)\n",
-                similar(&name).join(", ")
-            );
+            let tip = match similar(&name).as_slice() {
+                [] => "`compat explain` lists all kinds".to_owned(),
+                [one] => format!("a similar kind is {one} (`compat explain` lists all kinds)"),
+                several => {
+                    format!("similar kinds are {} (`compat explain` lists all kinds)", several.join(", "))
+                }
+            };
+            let message = format!("unknown kind of finding '{name}'\n\n  tip: {tip}\n");
             clap::Error::raw(ErrorKind::InvalidValue, message).with_cmd(command)
         })
     }
@@ -171,14 +174,35 @@ impl TypedValueParser for KindParser {
     }
 }
 
-/// Returns the kinds with the names nearest to a word, the nearest first.
+/// Returns the kinds with names near a word, the nearest first. If no name is near, returns the kinds that have a part
+/// of the word in their name or summary.
 fn similar(word: &str) -> Vec<&'static str> {
     let word: String = word.to_lowercase().replace(['_', ' '], "-").chars().take(64).collect();
-    let mut names: Vec<_> = catalogue::all().iter().map(|entry| entry.name).collect();
+    let most = (word.chars().count() / 3).max(2);
+    let mut near: Vec<_> = catalogue::all().iter().map(|entry| entry.name).collect();
+    near.retain(|name| (word.len() > 1 && name.contains(&word)) || distance(name, &word) <= most);
     // A name that contains the word is nearer than any name that only looks like it.
-    names.sort_by_key(|name| (!name.contains(&word), distance(name, &word)));
-    names.truncate(MOST_SIMILAR);
-    names
+    near.sort_by_key(|name| (!name.contains(&word), distance(name, &word)));
+    if near.is_empty() {
+        near = catalogue::all()
+            .iter()
+            .filter(|entry| shares_word(entry, &word))
+            .map(|entry| entry.name)
+            .collect();
+        near.sort_by_key(|name| distance(name, &word));
+    }
+    near.truncate(MOST_SIMILAR);
+    near
+}
+
+/// Returns whether the name or the summary of a kind contains a part of the text.
+fn shares_word(entry: &Entry, text: &str) -> bool {
+    let words = |text: &str| {
+        let parts = text.split(|letter: char| !letter.is_alphanumeric());
+        parts.filter(|part| part.len() > 2).map(str::to_lowercase).collect::<Vec<_>>()
+    };
+    let own = [words(entry.name), words(entry.summary)].concat();
+    words(text).iter().any(|word| own.contains(word))
 }
 
 /// Returns the number of characters to add, remove or replace to turn one word into the other.
@@ -215,8 +239,8 @@ mod tests {
         symbol-missing: No loaded object defines a symbol
 
         The loader searches all loaded objects for the symbol, in load order. None of
-        them defines it in the required version. `library` is the library that defined
-        it when the object was linked.
+        them defines it in the required version. In the JSON report, `library` is the
+        library that defined it when the object was linked.
 
         Example: A newer `psql` finds an older `libpq.so.5`: `undefined symbol:
         PQsetTraceFlags`.
@@ -225,8 +249,8 @@ mod tests {
         --bindings` shows which library defines each symbol.
 
         Impact: does-not-start or misbehaves. It misbehaves if the symbol is only called
-        and bound at the first call (`lazy`). The program starts and is killed at that
-        call.
+        and bound at the first call (`lazy` in the JSON report). The program starts and
+        exits at that call.
 
         Shown by: `compat check`, and `compat tree` next to the affected library.
         ");
@@ -261,7 +285,7 @@ mod tests {
         insta::assert_snapshot!(error.to_string(), @"
         error: unknown kind of finding 'symbol-mising'
 
-          tip: similar kinds are symbol-missing, dlopen-missing, loader-missing (`compat explain` lists all kinds)
+          tip: a similar kind is symbol-missing (`compat explain` lists all kinds)
         ");
         for (typed, nearest) in [
             ("isa", "isa-too-low"),
@@ -271,8 +295,11 @@ mod tests {
         ] {
             assert!(similar(typed).contains(&nearest), "{typed}: {:?}", similar(typed));
         }
-        assert_eq!(similar("").len(), MOST_SIMILAR);
-        assert_eq!(similar(&"ä".repeat(10_000)).len(), MOST_SIMILAR);
+        for unknown in ["", "foo", &"ä".repeat(10_000)] {
+            assert!(similar(unknown).is_empty(), "{unknown}");
+        }
+        assert!(similar("missing").len() == MOST_SIMILAR && similar("libc.so.6").contains(&"mixed-libc"));
+        assert!(similar("cpu-level").contains(&"cpu-unknown"));
     }
 
     #[test]

@@ -101,6 +101,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(mut error) => {
             keep_nearest_suggestion(&mut error);
+            suggest_for_file(&mut error);
             // Help and version go to standard output and are not errors. Everything else is wrong usage.
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Success };
             let _ = error.print();
@@ -139,6 +140,21 @@ fn keep_nearest_suggestion(error: &mut clap::Error) {
     {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![nearest]));
     }
+}
+
+/// Suggests a subcommand if the word in its place is a file or directory.
+fn suggest_for_file(error: &mut clap::Error) {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return };
+    if !Path::new(word).exists() {
+        return;
+    }
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let tip = if usage.contains("compat trace") {
+        format!("to read a recording, run `compat trace summary {word}`")
+    } else {
+        format!("to check a file or directory, run `compat check {word}`")
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
 }
 
 /// Runs one subcommand.
@@ -239,6 +255,19 @@ mod tests {
         For more information, try '--help'.
         ");
         assert!(error(&["compat", "psuh"]).contains("'push'"));
+    }
+
+    #[test]
+    fn a_file_in_place_of_a_subcommand_is_answered_with_one() {
+        let tip = |arguments: &[&str]| {
+            let mut error = Arguments::command().try_get_matches_from(arguments).unwrap_err();
+            suggest_for_file(&mut error);
+            error.to_string().lines().find_map(|line| line.trim().strip_prefix("tip: ").map(str::to_owned))
+        };
+        assert_eq!(tip(&["compat", "/"]).unwrap(), "to check a file or directory, run `compat check /`");
+        let trace = tip(&["compat", "trace", "/dev/null"]);
+        assert_eq!(trace.unwrap(), "to read a recording, run `compat trace summary /dev/null`");
+        assert_eq!(tip(&["compat", "/none"]), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use crate::app::failure::without_internals;
 use crate::app::{Cause, Failure};
 use crate::cli::{Context, Exit, failure};
 use compat_mirror::enter::{self, ExternalPlace, LeadSocket, Outcome, Rank, RankRole, Task};
@@ -35,7 +36,7 @@ killed it.";
 /// The command runs in a mirror of the root (FUSE, in its own mount namespace) and sees the same files as outside. The
 /// log contains each lookup (including misses), open, creation, close, rename and removal.
 #[derive(clap::Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = "compat record [OPTIONS] -- COMMAND...\n       compat record [OPTIONS] --mount")]
 pub struct Arguments {
     /// The command and its arguments
     #[arg(required_unless_present = "mount", trailing_var_arg = true, value_name = "COMMAND")]
@@ -240,9 +241,11 @@ fn refused(error: enter::Error) -> Failure {
 fn ending(outcome: Outcome, program: Option<&OsString>, rank: Option<&Rank>) -> (Exit, Option<Failure>) {
     let program = program.map(PathBuf::from).unwrap_or_default();
     let code = |code: i32| Exit::Command(u8::try_from(code).unwrap_or(u8::MAX));
+    let mut hint = None;
     let (exit, message) = match outcome {
         Outcome::Ended(ended) => return (code(ended), None),
         Outcome::NotExecuted { code: ended, error } => {
+            hint = hint_for_command(&error).map(str::to_owned);
             (code(ended), format!("could not execute {}: {error}", program.display()))
         }
         Outcome::ServerKilled => {
@@ -255,7 +258,16 @@ fn ending(outcome: Outcome, program: Option<&OsString>, rank: Option<&Rank>) -> 
             (Exit::Undecided, message)
         }
     };
-    (exit, Some(Failure { cause: Cause::Undecided, message, hint: None }))
+    (exit, Some(Failure { cause: Cause::Undecided, message: without_internals(&message), hint }))
+}
+
+/// Returns a hint for a command that could not be executed.
+fn hint_for_command(error: &std::io::Error) -> Option<&'static str> {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Some("check the name of the command, its interpreter and PATH"),
+        std::io::ErrorKind::PermissionDenied => Some("make the file executable (chmod +x FILE)"),
+        _ => None,
+    }
 }
 
 /// The failure for an incomplete log.

@@ -361,6 +361,12 @@ impl Error {
             Self::Layout { .. } => {
                 "`compat push` and `compat copy` create a layout if the directory is missing or empty"
             }
+            Self::Content { place, .. } if place.starts_with("oci:") => {
+                "the layout is damaged or incomplete: copy the image or artifact into it again"
+            }
+            Self::Content { .. } => {
+                "run the command again; if it fails again, the content in the registry is damaged"
+            }
             Self::OtherArtifact { .. } => "look at it with `compat inspect`",
             Self::Format(fault) => return fault.hint(),
             Self::Engine { hint, .. } => return Some(hint.clone()),

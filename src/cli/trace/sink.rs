@@ -5,7 +5,6 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::app::Failure;
-use compat_mirror::record::Refusal;
 use compat_mirror::record::out::Out;
 
 /// The size of the output buffer, in bytes.
@@ -146,7 +145,7 @@ fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Failure> {
 
 fn failure(path: Option<&Path>, source: io::Error) -> Failure {
     let name = path.map_or("standard output".to_owned(), |path| path.display().to_string());
-    let hint = Refusal::of(&source).map(|refusal| refusal.hint().to_owned());
+    let hint = crate::app::output::hint(&source).map(str::to_owned);
     Failure::undecided(&WriteError { name, source }).with_hint(hint)
 }
 

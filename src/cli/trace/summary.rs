@@ -115,7 +115,7 @@ fn render_counts(summary: &Summary, text: &mut String) {
     let paths = &summary.paths;
     let events: u64 = summary.events.values().sum();
     let kinds: Vec<String> = summary.events.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-    let _ = writeln!(text, "\n{events} events: {}", kinds.join(", "));
+    let _ = writeln!(text, "\n{}: {}", text::count(events, "event"), kinds.join(", "));
     let _ = writeln!(
         text,
         "paths: {} opened, {} executed, {} listed, {} created, {} written, {} removed, {} missed",

@@ -11,10 +11,11 @@ pub(super) const VERSION_MISSING: Entry = Entry {
     depends: "",
     summary: "A library lacks a symbol version that an object needs",
     meaning: "An object lists the symbol versions that it needs from each library. The loader checks that list \
-              before it binds symbols. `highest` is the newest version of the same family that the library defines.",
+              before it binds symbols. In the JSON report, `highest` is the newest version of the same family that the \
+              library defines. It may be lower than the release: glibc 2.31 defines nothing newer than `GLIBC_2.30`.",
     example: "`/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found`: the program was built on a newer system.",
-    advice: "Build on the oldest system that you support, or update the library. glibc can only be updated with the \
-             system.",
+    advice: "Build on the oldest system that you support, or update the library. You cannot replace glibc alone: \
+             upgrade the distribution.",
 };
 
 pub(super) const VERSION_UNKNOWN: Entry = Entry {
@@ -49,7 +50,7 @@ pub(super) const VERSIONLESS_PROVIDER: Entry = Entry {
     topic: Topic::Binding,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Misbehaves],
-    depends: "It misbehaves if all such symbols are only called (`lazy`): the first call kills the program.",
+    depends: "It misbehaves if all such symbols are only called (`lazy` in the JSON report): the first call kills the program.",
     summary: "A symbol that is needed with a version comes from a library without versions",
     meaning: "The library has the right name and defines the symbol, but without a version. The loader of glibc \
               before 2.41 stops with a failed assertion, even if the reference is weak.",
@@ -101,11 +102,12 @@ pub(super) const SYMBOL_MISSING: Entry = Entry {
     topic: Topic::Binding,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Misbehaves],
-    depends: "It misbehaves if the symbol is only called and bound at the first call (`lazy`). The program starts \
-              and is killed at that call.",
+    depends: "It misbehaves if the symbol is only called and bound at the first call (`lazy` in the JSON report). The \
+              program starts and exits at that call.",
     summary: "No loaded object defines a symbol",
     meaning: "The loader searches all loaded objects for the symbol, in load order. None of them defines it in the \
-              required version. `library` is the library that defined it when the object was linked.",
+              required version. In the JSON report, `library` is the library that defined it when the object was \
+              linked.",
     example: "A newer `psql` finds an older `libpq.so.5`: `undefined symbol: PQsetTraceFlags`.",
     advice: "Update the library, or build against the older one. `compat tree --bindings` shows which library \
              defines each symbol.",
@@ -118,7 +120,7 @@ pub(super) const FILTER_FAILS: Entry = Entry {
     impacts: &[DoesNotStart],
     depends: "",
     summary: "glibc's loader crashes or stops at a filter library (DT_FILTER, DT_AUXILIARY)",
-    meaning: "If two libraries are filters of each other (`circular`), the loader recurses until it crashes. If the \
+    meaning: "If two libraries are filters of each other (`circular` in the JSON report), the loader recurses until it crashes. If the \
               program or an opened library is a filter, glibc before 2.32 stops with a failed assertion.",
     example: "A library was linked with `-f libb.so`, and `libb.so` with `-f liba.so`.",
     advice: "Link without the filter (options `-f` and `-F` of ld). If only the program is a filter, a newer glibc \
@@ -130,7 +132,7 @@ pub(super) const INDIRECT_FUNCTION_OF_PROGRAM: Entry = Entry {
     topic: Topic::Binding,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Note],
-    depends: "It is a note if the function is only called (`lazy`): then the start fails only with LD_BIND_NOW.",
+    depends: "It is a note if the function is only called (`lazy` in the JSON report): then the start fails only with LD_BIND_NOW.",
     summary: "A library refers to an indirect function of the program",
     meaning: "The resolver of an indirect function (STT_GNU_IFUNC) would have to run before the program is \
               relocated. glibc on x86 stops the start with an error.",
@@ -143,7 +145,7 @@ pub(super) const STATIC_TLS_FULL: Entry = Entry {
     topic: Topic::Binding,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Undecided],
-    depends: "It is undecided if the variables may still fit (`undecided`).",
+    depends: "It is undecided if the variables may still fit (`undecided` in the JSON report).",
     summary: "The static thread-local storage is too small for a library that is opened at run time",
     meaning: "Some libraries need their thread-local variables in static storage (initial-exec). For libraries that \
               are opened later, glibc reserves 1664 bytes plus alignment, and musl reserves none.",

@@ -36,7 +36,7 @@ pub(super) const SOURCE_FAILED: Entry = Entry {
     impacts: &[Undecided],
     depends: "",
     summary: "A source could not be read",
-    meaning: "The other sources were checked, but this one was not. `reason` gives the error, and `hint` a possible \
+    meaning: "The other sources were checked, but this one was not. In the JSON report, `reason` gives the error, and `hint` a possible \
               remedy.",
     example: "The registry does not answer during `compat check ./app ghcr.io/org/tool:1.0`.",
     advice: "Fix the cause and run the check again.",
@@ -49,7 +49,7 @@ pub(super) const FINDINGS_LEFT_OUT: Entry = Entry {
     impacts: &[DoesNotStart, Misbehaves, Undecided, Warning, Note],
     depends: "It is the impact of the worst finding that was left out.",
     summary: "More was found than the report can list",
-    meaning: "A report lists at most 5000 findings. `count` is the number of further findings. They count for the \
+    meaning: "A report lists at most 5000 findings. In the JSON report, `count` is the number of further findings. They count for the \
               verdict.",
     example: "A directory of thousands of libraries is checked on a host with another C library.",
     advice: "Fix the listed findings first, and run the check again.",

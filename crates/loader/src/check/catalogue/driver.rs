@@ -10,7 +10,7 @@ pub(super) const DRIVER_MISSING: Entry = Entry {
     impacts: &[Misbehaves],
     depends: "",
     summary: "The image requires NVIDIA's driver, and the host does not have it",
-    meaning: "The container would start without a GPU. `asked` lists the settings of the image that require the \
+    meaning: "The container would start without a GPU. In the JSON report, `asked` lists the settings of the image that require the \
               driver.",
     example: "An image with `NVIDIA_VISIBLE_DEVICES=all` is checked on a host without the driver.",
     advice: "Install the driver or choose another host. If the GPU is optional, accept the finding with \
@@ -39,7 +39,7 @@ pub(super) const DRIVER_CONSTRAINT: Entry = Entry {
               show it.",
     summary: "The driver does not meet a constraint of the image, or this could not be decided",
     meaning: "Images state which CUDA, driver or GPU they need (`NVIDIA_REQUIRE_*`). If the host does not meet this, \
-              the container runtime refuses to start the container. `unmet` lists the conditions that are not met, \
+              the container runtime refuses to start the container. In the JSON report, `unmet` lists the conditions that are not met, \
               and `unknown` the undecided ones.",
     example: "An image has `NVIDIA_REQUIRE_CUDA=cuda>=12.4`, and the driver supports CUDA up to 12.2.",
     advice: "Update the driver, or use an image for an older CUDA.",

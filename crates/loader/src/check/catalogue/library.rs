@@ -11,7 +11,7 @@ pub(super) const LIBRARY_MISSING: Entry = Entry {
     depends: "It is undecided if the host is a saved profile that does not record all searched directories.",
     summary: "A needed library was not found",
     meaning: "The loader searches RPATH, LD_LIBRARY_PATH, RUNPATH, its cache and the default directories. None of \
-              them contains the library. `searched` lists the directories, and `rejected` the files that the loader \
+              them contains the library. In the JSON report, `searched` lists the directories, and `rejected` the files that the loader \
               skips.",
     example: "On a system that has only OpenSSL 3, the loader prints `error while loading shared libraries: \
               libssl.so.1.1: cannot open shared object file`.",
@@ -42,7 +42,7 @@ pub(super) const HOST_LIBRARY_MISSING: Entry = Entry {
     meaning: "Some libraries belong to the drivers of the host, so images do not contain them. The container runtime \
               mounts them from the host. The host does not have this library.",
     example: "An image needs `libcuda.so.1`, and NVIDIA's driver is not installed on the host.",
-    advice: "Install the driver that `provider` names, or choose another host.",
+    advice: "Install the driver that the finding names, or choose another host.",
 };
 
 pub(super) const PRELOAD_IGNORED: Entry = Entry {
@@ -65,7 +65,7 @@ pub(super) const LIBRARY_UNUSABLE: Entry = Entry {
     impacts: &[DoesNotStart],
     depends: "",
     summary: "A library was found, but the loader cannot use it and stops",
-    meaning: "The loader skips files for another machine, but stops at damaged and unsuitable files. `reason` is the \
+    meaning: "The loader skips files for another machine, but stops at damaged and unsuitable files. The finding contains the \
               message that it would print.",
     example: "`libfoo.so.1` is a linker script, a text file or a truncated file: `invalid ELF header`.",
     advice: "Replace the file. If it is not the file that you expect, inspect the search path with `compat tree`.",
@@ -83,7 +83,7 @@ pub(super) const DLOPEN_MISSING: Entry = Entry {
     meaning: "The object contains a note (`.note.dlopen`) that lists the libraries it opens with dlopen(3). None of \
               the names was found. A library without a priority counts as recommended.",
     example: "systemd's programs open `libtss2-esys.so.0` only to use a TPM.",
-    advice: "Install the library if you need the feature that `feature` and `description` name.",
+    advice: "Install the library if you need the feature that the finding names.",
 };
 
 pub(super) const OTHER_LIBC: Entry = Entry {
@@ -91,7 +91,7 @@ pub(super) const OTHER_LIBC: Entry = Entry {
     topic: Topic::Library,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Note],
-    depends: "It is a note if the library loads anyway (`loads`).",
+    depends: "It is a note if the library loads anyway (`loads` in the JSON report).",
     summary: "A library was built for another C library than the host has",
     meaning: "The library was linked with glibc, and the host has musl, or the other way round. This explains most \
               other findings about the library.",
@@ -104,10 +104,10 @@ pub(super) const LOADER_MISSING: Entry = Entry {
     topic: Topic::Library,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Undecided],
-    depends: "It is undecided if the host is a saved profile that does not record the paths (`unrecorded`).",
+    depends: "It is undecided if the host is a saved profile that does not record the paths (`unrecorded` in the JSON report).",
     summary: "The host has no dynamic loader that can load a library",
     meaning: "A library that is checked without a program is loaded by a loader of the host. No loader for its \
-              machine exists at the usual paths (`tried`).",
+              machine exists at the usual paths (`tried` in the JSON report).",
     example: "A 32-bit library is checked on a host that has only 64-bit libraries.",
     advice: "Install the C library for that machine, or use a library for the machine of the host.",
 };
@@ -148,7 +148,7 @@ pub(super) const PASSED_OVER: Entry = Entry {
     depends: "",
     summary: "Files of a directory were not checked, because only other hosts load them",
     meaning: "Packages contain the same library for several machines, C libraries or Python versions. Only the file \
-              for this host was checked. `paths` lists the others, `why` names the difference, and `madeFor` the \
+              for this host was checked. In the JSON report, `paths` lists the others, `why` names the difference, and `madeFor` the \
               hosts that they are for.",
     example: "A package contains `prebuilds/linux-arm64/a.node` and `prebuilds/linux-x64/a.node`, and the host is \
               x86_64.",

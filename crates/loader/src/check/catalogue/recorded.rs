@@ -3,7 +3,7 @@
 use super::{Entry, Shown, Topic};
 use crate::check::Impact::{Note, Undecided, Warning};
 
-const DEPENDS: &str = "It is the impact of the inner `problem`, but at most undecided, because a run may use a file \
+const DEPENDS: &str = "It is the impact of the problem that the recording led to, but at most undecided, because a run may use a file \
                        that it does not need.";
 
 pub(super) const RECORDED_LIBRARY: Entry = Entry {
@@ -13,10 +13,10 @@ pub(super) const RECORDED_LIBRARY: Entry = Entry {
     impacts: &[Undecided, Warning, Note],
     depends: DEPENDS,
     summary: "A library that recorded runs loaded would not load on this host",
-    meaning: "The recording shows a library that the program opened while it ran. `problem` is the finding about the \
-              library. It was loaded in `seen` of `runs` recorded runs.",
+    meaning: "The recording shows a library that the program opened while it ran. In the JSON report, `problem` is the \
+              finding about the library. It was loaded in `seen` of `runs` recorded runs.",
     example: "A recorded run of Python loaded `_ssl.so`, which needs `libssl.so.3`. The host lacks `libssl.so.3`.",
-    advice: "Follow the advice for the kind of `problem`. If the application works without the library, accept the \
+    advice: "Follow the advice for that problem. If the application works without the library, accept the \
              verdict with `--accept-undecided`.",
 };
 
@@ -27,10 +27,10 @@ pub(super) const RECORDED_PROGRAM: Entry = Entry {
     impacts: &[Undecided, Warning, Note],
     depends: DEPENDS,
     summary: "A program that recorded runs executed would not start on this host",
-    meaning: "The recording shows a program that the application executed. `problem` is the finding that keeps it \
-              from starting. It was executed in `seen` of `runs` recorded runs.",
+    meaning: "The recording shows a program that the application executed. In the JSON report, `problem` is the finding \
+              that keeps it from starting. It was executed in `seen` of `runs` recorded runs.",
     example: "A recorded run executed `/usr/bin/git`, which the host does not have.",
-    advice: "Follow the advice for the kind of `problem`. If the application works without the program, accept the \
+    advice: "Follow the advice for that problem. If the application works without the program, accept the \
              verdict with `--accept-undecided`.",
 };
 
@@ -41,7 +41,7 @@ pub(super) const RECORDED_PROGRAM_UNKNOWN: Entry = Entry {
     impacts: &[Undecided],
     depends: "",
     summary: "It could not be decided whether a program that recorded runs executed would work on this host",
-    meaning: "Either the program no longer existed when the specification was made (`gone`). Or it loaded libraries \
+    meaning: "Either the program no longer existed when the specification was made (`gone` in the JSON report). Or it loaded libraries \
               by itself, because it is linked statically or is a dynamic loader (`own-loader`).",
     example: "A build ran a compiled test program and removed it afterwards.",
     advice: "Run `compat gen --from-recording` while the program still exists, or record a run without it.",

@@ -24,7 +24,7 @@ pub(super) const NOT_A_PROGRAM: Entry = Entry {
     impacts: &[DoesNotStart, Undecided],
     depends: "It is undecided if the host is a saved profile that does not record the file.",
     summary: "The file cannot be started as a program",
-    meaning: "The file is neither an ELF program nor a script with a `#!` line, or it cannot be read. `reason` gives \
+    meaning: "The file is neither an ELF program nor a script with a `#!` line, or it cannot be read. The finding gives \
               the details.",
     example: "The entrypoint of an image is a text file without `#!`, or a script that begins with a byte order \
               mark.",
@@ -118,11 +118,11 @@ pub(super) const ISA_TOO_LOW: Entry = Entry {
     topic: Topic::Host,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Misbehaves],
-    depends: "It does not start if the loader or the program's start code checks the level (`refused`). Otherwise it \
+    depends: "It does not start if the loader or the program's start code checks the level (`refused` in the JSON report). Otherwise it \
               crashes at the first instruction that the CPU lacks.",
     summary: "An object needs a newer CPU than the host has",
     meaning: "The object contains a note with the x86-64 level that it was built for, or a setting of the Go \
-              toolchain (`setting`). The CPU of the host has a lower level.",
+              toolchain (`setting` in the JSON report). The CPU of the host has a lower level.",
     example: "A library was built with `-march=x86-64-v3 -Wl,-z,x86-64-v3`, and the CPU has x86-64-v2.",
     advice: "Use a build for the lower level, or a newer machine. To check for another CPU, use `--cpu`.",
 };
@@ -137,7 +137,7 @@ pub(super) const CPU_UNKNOWN: Entry = Entry {
     meaning: "The object was built for CPU features that not every CPU of its architecture has. The features of the \
               host's CPU are not known.",
     example: "A Go program was built with `GOARM64=v8.2`.",
-    advice: "Compare the setting in `wanted` with the CPU of the host, or build for the architecture's baseline.",
+    advice: "Compare the setting in the finding with the CPU of the host, or build for the architecture's baseline.",
 };
 
 pub(super) const KERNEL_TOO_OLD: Entry = Entry {
@@ -146,7 +146,7 @@ pub(super) const KERNEL_TOO_OLD: Entry = Entry {
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Warning],
     depends: "It does not start if it is a static program whose start code checks the kernel (glibc before 2.36). \
-              Otherwise it is a warning (`ignored`).",
+              Otherwise it is a warning (`ignored` in the JSON report).",
     summary: "An object needs a newer kernel than the host has",
     meaning: "The object contains a note (`.note.ABI-tag`) with the oldest kernel that it supports. The kernel of \
               the host is older.",
@@ -159,11 +159,11 @@ pub(super) const SEGMENTS_UNUSABLE: Entry = Entry {
     topic: Topic::Start,
     shown: Shown::CheckAndTree,
     impacts: &[DoesNotStart, Misbehaves, Undecided],
-    depends: "It does not start if the kernel or the loader refuses the segments (`refused`). It misbehaves if they \
-              are mapped and a signal kills the program at its start. It is undecided if the finding has `pageSize`: \
-              then only hosts with pages of that size are affected.",
+    depends: "It does not start if the kernel or the loader refuses the segments (`refused` in the JSON report). It misbehaves if they \
+              are mapped and a signal kills the program at its start. It is undecided if the finding has `pageSize` in \
+              the JSON report: then only hosts with pages of that size are affected.",
     summary: "The kernel or the loader cannot map the segments of an object",
-    meaning: "The program headers describe a mapping that is impossible. `reason` gives the cause. Often the \
+    meaning: "The program headers describe a mapping that is impossible. The finding gives the cause. Often the \
               segments are aligned for smaller pages than the kernel uses.",
     example: "A library for aarch64 is aligned to 4 KiB, and the kernel of the host uses pages of 64 KiB.",
     advice: "Link again with `-z max-page-size=65536`. If the file is damaged, replace it. If the page size of the \
@@ -190,7 +190,7 @@ pub(super) const EFFORT_EXCEEDED: Entry = Entry {
     depends: "",
     summary: "The check stopped early, because the program takes more work than any known program",
     meaning: "compat limits the work for one application, so that a hostile file cannot keep it busy forever. \
-              `effort` names the limit that was reached: libraries, search, symbols or problems.",
+              In the JSON report, `effort` names the limit that was reached: libraries, search, symbols or problems.",
     example: "A crafted file needs 100,000 libraries.",
     advice: "Inspect the file. If it is a real program, please report a bug in compat.",
 };
