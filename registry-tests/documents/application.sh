@@ -66,12 +66,13 @@ push_image() { # REFERENCE DIRECTORY CONFIG
     rm -r "$layout"
 }
 
-# Makes an image of the directory `app` and the C library of Debian 12, and copies it to each reference.
-push_app() { # REFERENCE...
+# Makes an image of the directory `app` and the C library of a root, and copies it to each reference.
+push_app() { # ROOT REFERENCE...
     local image reference
     image="$(mktemp -d)"
     cp -r app "$image/app"
-    copy_libc /srv/bookworm "$image"
+    copy_libc "$1" "$image"
+    shift
     for reference in "$@"; do push_image "$reference" "$image" '{"Entrypoint":["/app/bin/app"]}'; done
     rm -r "$image"
 }

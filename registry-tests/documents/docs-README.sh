@@ -3,4 +3,4 @@
 . "$DOCUMENTS/application.sh"
 make_app app
 printf 'a,b\n1,2\n3,4\n' >data.csv
-push_app ghcr.io/org/app:1.0
+push_app /srv/bookworm ghcr.io/org/app:1.0

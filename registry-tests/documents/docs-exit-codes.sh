@@ -2,7 +2,7 @@
 # An application, an image with an artifact, and an image without one.
 . "$DOCUMENTS/application.sh"
 make_app app
-push_app ghcr.io/org/app:1.0 ghcr.io/org/other:1.0
+push_app /srv/bookworm ghcr.io/org/app:1.0 ghcr.io/org/other:1.0
 compat -q attach --generate ghcr.io/org/app:1.0 >/dev/null
 printf 'a,b\n1,2\n3,4\n' >data.csv
 cat >start <<'END'
