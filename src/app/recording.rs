@@ -136,6 +136,9 @@ pub fn failure(error: &ReadError) -> Failure {
         ReadError::Foreign { .. } => {
             failure.with_hint("to make a recording, run `compat record -o run.jsonl -- COMMAND`".to_owned())
         }
+        ReadError::Line { .. } | ReadError::LongLine { .. } | ReadError::AfterEnd { .. } => {
+            failure.with_hint("the file was damaged or edited: record the run again".to_owned())
+        }
         _ => failure,
     }
 }

@@ -91,6 +91,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         let _ = std::io::stderr().write_all(start::TEXT.as_bytes());
         return Exit::Usage.into();
     }
+    let typed = arguments.clone();
     let matches = match chosen::matches(&arguments) {
         Some(matches) => Ok(matches),
         None => Arguments::command().try_get_matches_from(arguments),
@@ -102,6 +103,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(mut error) => {
             keep_nearest_suggestion(&mut error);
             suggest_for_file(&mut error);
+            without_options_of_environment(&mut error, &typed);
             // Help and version go to standard output and are not errors. Everything else is wrong usage.
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Success };
             let _ = error.print();
@@ -155,6 +157,29 @@ fn suggest_for_file(error: &mut clap::Error) {
         format!("to check a file or directory, run `compat check {word}`")
     };
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+}
+
+/// The options whose values can come from environment variables.
+const OPTIONS_OF_ENVIRONMENT: &[&str] =
+    &["--cache-dir", "--cache-limit", "--ca-file", "--plain-http", "--timeout", "--retries"];
+
+/// Replaces the usage line if it shows options that were not typed as if they were required. clap treats an option
+/// from an environment variable as typed.
+fn without_options_of_environment(error: &mut clap::Error, typed: &[OsString]) {
+    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return };
+    let usage = usage.to_string();
+    let is_typed = |option: &str| typed.iter().any(|word| word.to_string_lossy().starts_with(option));
+    if !OPTIONS_OF_ENVIRONMENT.iter().any(|option| usage.contains(option) && !is_typed(option)) {
+        return;
+    }
+    let mut command = Arguments::command();
+    command.build();
+    for word in typed.iter().skip(1) {
+        if let Some(subcommand) = command.find_subcommand(word).cloned() {
+            command = subcommand;
+        }
+    }
+    error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
 }
 
 /// Runs one subcommand.
@@ -268,6 +293,22 @@ mod tests {
         let trace = tip(&["compat", "trace", "/dev/null"]);
         assert_eq!(trace.unwrap(), "to read a recording, run `compat trace summary /dev/null`");
         assert_eq!(tip(&["compat", "/none"]), None);
+    }
+
+    #[test]
+    fn an_option_of_the_environment_does_not_look_required() {
+        let usage = |typed: &[&str]| {
+            let parsed = Arguments::command().try_get_matches_from(["compat", "check", "--cache-dir", "d"]);
+            let mut error = parsed.unwrap_err();
+            let typed: Vec<OsString> = typed.iter().map(OsString::from).collect();
+            without_options_of_environment(&mut error, &typed);
+            error.to_string().lines().find(|line| line.starts_with("Usage: ")).map(str::to_owned).unwrap()
+        };
+        assert_eq!(usage(&["compat", "check"]), "Usage: compat check [OPTIONS] <SOURCE>...");
+        assert_eq!(
+            usage(&["compat", "check", "--cache-dir", "d"]),
+            "Usage: compat check --cache-dir <DIR> <SOURCE>..."
+        );
     }
 
     #[test]

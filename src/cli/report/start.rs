@@ -90,7 +90,11 @@ pub(super) fn details(problem: &Problem) -> Vec<String> {
             ]
         }
         Problem::ScriptNotFollowed { started: None, .. } | Problem::Interpreted { .. } => {
-            vec!["check the programs that it starts as well, or record a run (compat record)".to_owned()]
+            vec![
+                "check the programs that it starts as well (of an image, with --executable PATH), or record a run \
+                 (compat record)"
+                    .to_owned(),
+            ]
         }
         Problem::InterpreterMissing { interpreter: name, .. }
         | Problem::ProgramMissing { program: name, .. }

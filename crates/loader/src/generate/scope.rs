@@ -106,7 +106,13 @@ impl Error {
                 Some("name the programs to describe on the command line")
             }
             Self::Elf { .. } => Some("if the file is incomplete, copy or build it again"),
-            Self::Read { .. } | Self::Empty { .. } => None,
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("check the path; to describe an image, run `compat gen --image SOURCE`")
+            }
+            Self::Empty { .. } => {
+                Some("name a directory that contains programs, libraries or executable scripts")
+            }
+            Self::Read { .. } => None,
         }
     }
 }
