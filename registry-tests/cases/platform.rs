@@ -15,6 +15,7 @@ pub fn cases() -> Vec<Case> {
         case("an_artifact_of_the_platform_decides_first", platform_first);
         case("an_artifact_of_the_index_decides_if_the_platform_has_none", index_answers);
         case("an_artifact_of_another_platform_decides_nothing", foreign_only);
+        case("an_image_for_another_platform_is_refused", single_image);
     }
     cases
 }
@@ -54,4 +55,33 @@ fn foreign_only(workspace: &Workspace, kind: Kind) {
     workspace.compat(["attach", "--platform", &platform, &image, "foreign.json"]).ok();
     workspace.compat(["check", &image]).run().fails_clearly();
     workspace.compat(["attach", "--platform", "plan9/mips", &image, "foreign.json"]).run().fails_clearly();
+}
+
+/// A single image states its platform only in its configuration.
+fn single_image(workspace: &Workspace, kind: Kind) {
+    let registry = Registry::start(workspace, kind);
+    let image = registry.tagged("demo/app", "1");
+    Place::of(&registry, "demo/app").image("1", "single");
+    attach(workspace, &image, "single");
+    let (own, other) = (format!("linux/{}", architecture()), format!("linux/{}", foreign_architecture()));
+    for platform in [&other, "windows/amd64"] {
+        for command in [&["check"][..], &["check", "--generate"], &["pull", "-o", "-"], &["discover"]] {
+            let run = workspace.compat(command).with(["--platform", platform, &image]).run();
+            run.fails_clearly().says(&own).says(platform);
+        }
+        for command in [&["gen", "--image", &image][..], &["attach", "--generate", &image]] {
+            let run = workspace.compat(command).with(["--platform", platform]).run();
+            run.fails_clearly().says(&own).says(platform);
+        }
+    }
+    for platform in [&[][..], &["--platform", &own]] {
+        workspace.compat(["check", &image]).with(platform).ok();
+        workspace.compat(["pull", "-o", "-", &image]).with(platform).ok();
+        workspace.compat(["discover", &image]).with(platform).ok();
+    }
+    // The layers of an image without an artifact are not read for another platform either.
+    let bare = registry.tagged("demo/bare", "1");
+    Place::of(&registry, "demo/bare").image("1", "bare");
+    let run = workspace.compat(["check", "--generate", "--platform", &other, &bare]).run();
+    run.fails_clearly().says(&own).says(&other);
 }

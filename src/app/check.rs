@@ -195,7 +195,8 @@ fn judge_image(
     options: &CheckOptions,
     session: &Session,
 ) -> Result<Report, Failure> {
-    let choice = Choice::Best(options.find.platform.clone());
+    let platform = options.find.platform.clone();
+    let choice = if options.find.platform_named { Choice::Named(platform) } else { Choice::Best(platform) };
     let mut report = None;
     derive(source, &choice, &options.image, session, |derived| {
         let digest = derived.descriptor.map(|descriptor| descriptor.digest.to_string());

@@ -3,7 +3,7 @@
 use super::{Connection, Failure, Session};
 use compat_image::{ImageOptions, Limits, ListedImage, Listing, Source, generate_image};
 use compat_loader::spec::Specification;
-use compat_oci::{Descriptor, Location, Platform};
+use compat_oci::{Descriptor, Error, Location, Platform};
 
 /// The selected images of an index.
 #[derive(Clone, Debug)]
@@ -91,9 +91,8 @@ fn chosen<'a>(
             let entry = best_for(platform)?;
             match &entry.platform {
                 Some(own) if own.suits(platform).is_none() => {
-                    let hint = "remove --platform, or name another image".to_owned();
-                    let message = format!("{source} is for {own}, not for {platform}");
-                    Err(Failure::usage(message).with_hint(hint))
+                    let (image, platform) = (source.to_string(), platform.to_string());
+                    Err(Failure::from(&Error::NoPlatform { image, platform, offered: own.to_string() }))
                 }
                 _ => Ok(vec![entry]),
             }

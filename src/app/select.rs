@@ -89,7 +89,8 @@ fn judge(
     session: &Session,
 ) -> Result<Ranked, Failure> {
     let (image, platform_name) = (place.to_string(), platform.to_string());
-    let find = FindOptions { platform: platform.clone(), ..options.find.clone() };
+    // The index has stated the platform, so the configuration of the image is not read.
+    let find = FindOptions { platform: platform.clone(), platform_named: false, ..options.find.clone() };
     let Some(found) = find_specification(place, &find, session)? else {
         let candidate = Candidate { image, platform: platform_name, weight: 0, verdict: None };
         return Ok(Ranked { candidate, rank, accepted: false });

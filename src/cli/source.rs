@@ -46,6 +46,8 @@ pub(super) struct SourceOptions {
     pub offline: bool,
 
     /// Select this platform of an index (default: this machine's)
+    ///
+    /// An image without an index must be for this platform.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     pub platform: Option<Platform>,
 

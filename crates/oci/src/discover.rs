@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::choice::{self, Choice};
 use crate::error::{Error, Result};
-use crate::find::no_platform;
+use crate::find::{config_of, expect_platform, no_platform};
 use crate::format::digest::Digest;
 use crate::format::location::{Location, Selector};
 use crate::format::manifest::{Descriptor, Manifest};
@@ -41,6 +41,10 @@ pub struct DiscoverOptions {
 /// If the referrers cannot be listed: a refusal is not an empty list.
 pub async fn discover(store: &Store, location: &Location, options: &DiscoverOptions) -> Result<Node> {
     let resolved = store.manifest(&location.selector).await?;
+    if let (Some(platform), Some(config)) = (&options.platform, config_of(&resolved)?) {
+        let content = store.blob(&config, limit::CONFIG).await?;
+        expect_platform(&location.to_string(), &config, &content, platform)?;
+    }
     let mut walk = DiscoverWalk { store, options, seen: HashSet::new() };
     let mut root = walk.node(resolved.descriptor.clone(), 0).await?;
     let Manifest::Index(index) = resolved.parse()? else { return Ok(root) };

@@ -3,7 +3,8 @@
 //! The manifest is resolved with one request. A compatibility artifact is the result itself. For an image,
 //! its referrers are listed. For an index, the referrers of the wanted platform's manifest come first, which
 //! needs no request for that manifest, then those of the index. The manifest of the artifact is fetched. It
-//! contains the document unless that is large. No configuration or layer of an image is ever requested.
+//! contains the document unless that is large. No layer of an image is ever requested. The configuration of a
+//! single image is requested only if the user named a platform, because nothing else states its platform.
 //!
 //! The maximum is five requests: the tag, the referrers of the platform's manifest (404), its fallback tag
 //! (404), the fallback tag of the index (by then the registry is known to have no API), and the artifact. A
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::format::FormatError;
 use crate::format::digest::Digest;
 use crate::format::location::{Location, Selector};
-use crate::format::manifest::{Descriptor, Index, Resolved};
+use crate::format::manifest::{Descriptor, IMAGE_CONFIGS, Index, Manifest, Resolved};
 use crate::format::media_type;
 use crate::format::platform::Platform;
 use crate::format::text::listed;
@@ -65,7 +66,7 @@ pub struct Found {
 pub struct FindOptions {
     /// The wanted platform of an index.
     pub platform: Platform,
-    /// Whether the user named the platform. An index without it is then an error.
+    /// Whether the user named the platform. An index without it, or an image for another one, is then an error.
     pub platform_named: bool,
     /// Whether no registry may be asked.
     pub offline: bool,
@@ -85,7 +86,10 @@ pub async fn find(store: &Store, cache: &Cache, location: &Location, options: &F
             return finder.finish(*artifact, source.descriptor, Level::Artifact, Chosen::default()).await;
         }
         ArtifactKind::Index(index) => finder.of_index(&index, &source.descriptor.digest, options).await?,
-        ArtifactKind::Image => finder.of_image(&source.descriptor.digest).await?,
+        ArtifactKind::Image => {
+            finder.expect_platform(&source, options).await?;
+            finder.of_image(&source.descriptor.digest).await?
+        }
         ArtifactKind::Other(kind) => match finder.of_image(&source.descriptor.digest).await {
             Err(Error::NoArtifact { image, .. }) => return Err(artifact::other(&image, &kind)),
             other => other?,
@@ -119,6 +123,16 @@ struct Finder<'a> {
 type AttachedTo = (Level, Digest, Vec<Descriptor>);
 
 impl Finder<'_> {
+    /// Fails if the user named a platform and a single image is for another one.
+    async fn expect_platform(&self, image: &Resolved, options: &FindOptions) -> Result<()> {
+        if !options.platform_named {
+            return Ok(());
+        }
+        let Some(config) = config_of(image)? else { return Ok(()) };
+        let content = self.content(&config, limit::CONFIG).await?;
+        expect_platform(&self.location.to_string(), &config, &content, &options.platform)
+    }
+
     async fn of_image(&self, digest: &Digest) -> Result<AttachedTo> {
         let found = self.referrers(digest).await?;
         if found.is_empty() {
@@ -285,27 +299,28 @@ impl Finder<'_> {
     }
 
     async fn specification(&self, artifact: &Artifact) -> Result<Bytes> {
-        let content = self.specification_layer(&artifact.specification).await?;
+        let content = self.content(&artifact.specification, limit::SPECIFICATION).await?;
         artifact::document(&artifact.specification, content)
     }
 
-    async fn specification_layer(&self, layer: &Descriptor) -> Result<Bytes> {
-        if let Some(bytes) = layer.embedded()? {
+    /// Returns a blob of at most `maximum` bytes: embedded, from the cache, or from the store.
+    async fn content(&self, blob: &Descriptor, maximum: u64) -> Result<Bytes> {
+        if let Some(bytes) = blob.embedded()? {
             return Ok(bytes);
         }
         if !self.location.is_remote() {
-            return self.store.blob(layer, limit::SPECIFICATION).await;
+            return self.store.blob(blob, maximum).await;
         }
-        if let Some(bytes) = self.cache.blob(&layer.digest, limit::SPECIFICATION) {
-            layer.verify(&bytes)?;
+        if let Some(bytes) = self.cache.blob(&blob.digest, maximum) {
+            blob.verify(&bytes)?;
             return Ok(bytes);
         }
         if self.offline {
-            let what = self.store.display(&Selector::Digest(layer.digest.clone()));
+            let what = self.store.display(&Selector::Digest(blob.digest.clone()));
             return Err(Error::Offline { what });
         }
-        let bytes = self.store.blob(layer, limit::SPECIFICATION).await?;
-        self.cache.keep_blob(&layer.digest, &bytes);
+        let bytes = self.store.blob(blob, maximum).await?;
+        self.cache.keep_blob(&blob.digest, &bytes);
         Ok(bytes)
     }
 }
@@ -315,4 +330,30 @@ pub(super) fn no_platform(image: &str, index: &Index, platform: &Platform) -> Er
     let offered = index.platforms();
     let offered = if offered.is_empty() { "none".to_owned() } else { listed(&offered) };
     Error::NoPlatform { image: image.to_owned(), platform: platform.to_string(), offered }
+}
+
+/// Returns the descriptor of an image's configuration. `None` for an artifact or an index.
+pub(super) fn config_of(image: &Resolved) -> Result<Option<Descriptor>> {
+    let Manifest::Image(manifest) = image.parse()? else { return Ok(None) };
+    Ok(manifest.config.filter(|config| IMAGE_CONFIGS.contains(&config.media_type.as_str())))
+}
+
+/// Fails if a single image is for another platform than the requested one. Only its configuration states
+/// its platform, so `content` is the configuration.
+pub(super) fn expect_platform(
+    image: &str,
+    config: &Descriptor,
+    content: &[u8],
+    wanted: &Platform,
+) -> Result<()> {
+    let own = Platform::of_config(content).map_err(|error| {
+        Error::malformed(format!("the configuration {} of {image}", config.digest), error.to_string())
+    })?;
+    match own {
+        Some(own) if own.suits(wanted).is_none() => {
+            let (image, platform) = (image.to_owned(), wanted.to_string());
+            Err(Error::NoPlatform { image, platform, offered: own.to_string() })
+        }
+        _ => Ok(()),
+    }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// The largest manifest or index (the size that the distribution specification asks registries to accept).
 pub const MANIFEST: u64 = 4 << 20;
+/// The largest configuration of an image.
+pub const CONFIG: u64 = 4 << 20;
 /// The largest compatibility document.
 pub const SPECIFICATION: u64 = 32 << 20;
 /// The largest document that is stored without compression.

@@ -52,6 +52,19 @@ impl Platform {
         self
     }
 
+    /// Reads the platform in the configuration of an image, if there is one (image-spec, `config.md`).
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not JSON.
+    pub(crate) fn of_config(bytes: &[u8]) -> Result<Option<Self>, serde_json::Error> {
+        let config: serde_json::Value = serde_json::from_slice(bytes)?;
+        let text = |name: &str| config.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let named = text("os").zip(text("architecture"));
+        let variant = text("variant");
+        Ok(named.map(|(os, architecture)| Self { os, architecture, variant, ..Self::default() }))
+    }
+
     /// Parses `os/architecture[/variant]`.
     ///
     /// # Errors
@@ -160,6 +173,19 @@ mod tests {
         let offered = ["linux/arm/v5", "linux/arm/v6", "linux/arm/v7"];
         assert_eq!(best(&offered, "linux/arm/v6"), Some("linux/arm/v6"));
         assert_eq!(best(&offered, "linux/arm"), Some("linux/arm/v5"));
+    }
+
+    #[test]
+    fn a_configuration_states_a_platform_or_none() {
+        let of = |text: &str| Platform::of_config(text.as_bytes());
+        let platform = of(r#"{"os":"linux","architecture":"arm","variant":"v7","config":{}}"#).unwrap();
+        assert_eq!(platform, Some(Platform::parse("linux/arm/v7").unwrap()));
+        let platform = of(r#"{"os":"linux","architecture":"amd64","variant":""}"#).unwrap();
+        assert_eq!(platform, Some(Platform::parse("linux/amd64").unwrap()));
+        for text in ["{}", "null", r#"{"os":"linux"}"#, r#"{"os":null,"architecture":""}"#] {
+            assert_eq!(of(text).unwrap(), None, "{text}");
+        }
+        assert!(of("<html>").is_err());
     }
 
     #[test]
