@@ -38,6 +38,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new("credential::an_expired_token_does_not_hide_a_public_repository", &[], expired_token),
         Case::new("credential::a_broken_credentials_file_is_named", BASIC, broken_file),
+        Case::new("credential::a_missing_authfile_is_reported_even_without_a_login", &[], missing_file),
     ]
 }
 
@@ -220,4 +221,20 @@ fn broken_file(workspace: &Workspace) {
     run.fails_clearly().says("mine.json");
     let run = workspace.compat(["check", "--authfile", "absent.json", &reference]).run();
     run.fails_clearly().says("absent.json");
+}
+
+/// The registry asks for no credentials, so a wrong name would otherwise stay unnoticed.
+fn missing_file(workspace: &Workspace) {
+    let registry = MemoryRegistry::honest();
+    let reference = format!("{}/public/app:1", registry.address());
+    specification(workspace, "compat.json", "a");
+    workspace.compat(["push", &reference]).ok();
+    for command in [&["check"][..], &["pull", "-o", "-"], &["inspect"], &["discover"], &["push"], &["delete"]]
+    {
+        let run = workspace.compat(command).with([&reference, "--authfile", "absent.json"]).run();
+        run.fails_clearly().says("absent.json").says("--authfile");
+    }
+    // The variable may name a file that a later login creates.
+    let run = workspace.compat(["check", "--no-cache", &reference]);
+    run.env("REGISTRY_AUTH_FILE", workspace.path("absent.json")).ok();
 }

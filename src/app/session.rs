@@ -7,7 +7,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -23,6 +23,8 @@ pub struct SessionOptions {
     pub client: ClientOptions,
     /// The user name for the registry on the command line. The password comes from standard input.
     pub username: Option<String>,
+    /// The credentials file that the user named. It replaces those of the environment and must exist.
+    pub authfile: Option<PathBuf>,
     /// The directory of the cache. Without it, nothing is cached.
     pub cache: Option<PathBuf>,
     /// The maximum size of the cache in bytes.
@@ -95,6 +97,10 @@ impl Session {
             return Ok(client.clone());
         }
         let mut options = self.options.client.clone();
+        if let Some(file) = &self.options.authfile {
+            expect_readable(file)?;
+            options.credentials.file = Some(file.clone());
+        }
         if let Some((host, username)) = login {
             let credential =
                 Credential::Password { username: username.clone(), password: self.stdin.password()? };
@@ -115,6 +121,21 @@ impl Session {
             .map_err(|error| Failure::undecided(&error))?;
         Ok(self.runtime.get_or_init(|| runtime))
     }
+}
+
+/// Fails if a credentials file cannot be read. A registry that asks for no credentials would otherwise hide a
+/// wrong name. A pipe is not opened, because it can be read only once.
+fn expect_readable(file: &Path) -> Result<(), Failure> {
+    let readable = std::fs::metadata(file).and_then(|found| match () {
+        () if found.is_dir() => Err(std::io::ErrorKind::IsADirectory.into()),
+        () if found.is_file() => std::fs::File::open(file).map(drop),
+        () => Ok(()),
+    });
+    readable.map_err(|error| {
+        let reason = format!("could not read the credentials: {error}");
+        Failure::from(&Error::Settings { path: file.to_owned(), reason })
+            .with_hint("--authfile must name a credentials file such as podman's auth.json".to_owned())
+    })
 }
 
 impl Connection<'_> {
@@ -179,5 +200,24 @@ mod tests {
             assert_eq!(login(&session, host), None);
         }
         assert_eq!(session.clients.borrow().len(), 1);
+    }
+
+    #[test]
+    fn a_named_credentials_file_must_be_readable() {
+        let connect = |file: &Path| {
+            let options = SessionOptions { authfile: Some(file.to_owned()), ..SessionOptions::default() };
+            let connection = Session::new(options, Arc::new(Nobody)).connect(None)?.client.options().clone();
+            Ok::<_, Failure>(connection.credentials.file)
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("auth.json");
+        for path in [file.as_path(), directory.path()] {
+            let failure = connect(path).unwrap_err();
+            assert!(failure.message.starts_with(&path.display().to_string()), "{}", failure.message);
+            assert_eq!(failure.cause, crate::app::Cause::Undecided);
+        }
+        std::fs::write(&file, "{}").unwrap();
+        assert_eq!(connect(&file).unwrap(), Some(file));
+        assert!(connect(Path::new("/dev/null")).is_ok());
     }
 }

@@ -82,10 +82,6 @@ impl RegistryOptions {
 
     /// Returns the session of a run that caches artifacts as `cache` says.
     pub(super) fn caching_session(&self, cache: Option<&CacheOptions>, context: &Context) -> Session {
-        let mut credentials = Sources::of_environment();
-        if let Some(file) = &self.authfile {
-            credentials.file = Some(file.clone());
-        }
         let client = ClientOptions {
             plain_http: self.plain_http,
             tls: TlsOptions {
@@ -94,13 +90,14 @@ impl RegistryOptions {
                 key_file: self.key_file.clone(),
                 insecure: self.insecure,
             },
-            credentials,
+            credentials: Sources::of_environment(),
             timeout: Duration::from_secs(self.timeout),
             retries: self.retries,
         };
         let options = SessionOptions {
             client,
             username: self.username.clone(),
+            authfile: self.authfile.clone(),
             cache: cache.and_then(CacheOptions::directory),
             cache_limit: cache.and_then(|cache| cache.cache_limit),
         };
