@@ -31,8 +31,8 @@ pub(super) struct HostOptions {
 
     /// Assume a CPU of this level
     ///
-    /// Levels are x86-64-v1 to x86-64-v4, power8 to power10, z13 to z17, and armv8 and armv9 with their minor
-    /// versions. No object requires an armv8 or armv9 level.
+    /// Levels are x86-64-v1 to x86-64-v4, power8 to power10, z13 to z17, armv8 to armv8.9, and armv9 to armv9.7. No
+    /// object requires an armv8 or armv9 level.
     #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
     pub cpu: Option<CpuLevel>,
 
@@ -87,7 +87,8 @@ impl CpuLevel {
         let below = (lowest..=number).rev().map(|number| format!("{prefix}{number}"));
         // glibc has no subdirectory for POWER8, because it is the baseline.
         let hwcaps = below.filter(|name| name != "power8").collect();
-        known.contains(&number).then(|| Self { name: name.to_owned(), machine, isa: None, hwcaps })
+        let is_known = known.contains(&number) && name == format!("{prefix}{number}");
+        is_known.then(|| Self { name: name.to_owned(), machine, isa: None, hwcaps })
     }
 }
 
@@ -98,25 +99,43 @@ fn parse_machine(text: &str) -> Result<(Machine, bool), String> {
 
 fn parse_level(text: &str) -> Result<CpuLevel, String> {
     let name = text.to_owned();
-    if let Some(isa) = IsaLevel::from_name(text) {
+    if let Some(isa) = x86_64_level(text) {
         return Ok(CpuLevel { name, machine: Machine::X86_64, isa: Some(isa), hwcaps: Vec::new() });
     }
-    let is_arm = text.strip_prefix("armv8").or(text.strip_prefix("armv9")).is_some_and(|rest| {
-        let minor = rest.strip_suffix("-a").unwrap_or(rest).strip_prefix('.');
-        rest.is_empty() || rest == "-a" || minor.is_some_and(|minor| minor.parse::<u8>().is_ok())
-    });
-    if is_arm {
+    if is_arm_level(text) {
         return Ok(CpuLevel { name, machine: Machine::AARCH64, isa: None, hwcaps: Vec::new() });
     }
     let power = CpuLevel::numbered(text, Machine::PPC64, "power", 8..=10);
     power.or_else(|| CpuLevel::numbered(text, Machine::S390, "z", 13..=17)).ok_or_else(|| {
-        "expected x86-64-v1 to x86-64-v4, power8 to power10, z13 to z17, or an Arm level such as armv8.2"
+        "expected x86-64-v1 to x86-64-v4, power8 to power10, z13 to z17, armv8 to armv8.9, or armv9 to armv9.7"
             .to_owned()
     })
 }
 
+/// Returns the level that a name of an existing x86-64 level means. The levels end at v4.
+fn x86_64_level(name: &str) -> Option<IsaLevel> {
+    let is_exact = |level: &IsaLevel| name == "x86-64" || name == level.to_string();
+    IsaLevel::from_name(name).filter(|level| level.highest() <= 4 && is_exact(level))
+}
+
+/// Returns whether a name is that of an existing Arm level, such as armv8, armv8.2 or armv9-a.
+fn is_arm_level(name: &str) -> bool {
+    let name = name.strip_suffix("-a").unwrap_or(name);
+    let is_minor = |rest: &str, last: u8| {
+        rest.is_empty() || (0..=last).any(|minor| rest.strip_prefix('.') == Some(minor.to_string().as_str()))
+    };
+    // The last minor versions that Arm has defined.
+    [("armv8", 9), ("armv9", 7)]
+        .iter()
+        .any(|(version, last)| name.strip_prefix(version).is_some_and(|rest| is_minor(rest, *last)))
+}
+
 fn parse_kernel(text: &str) -> Result<KernelVersion, String> {
-    KernelVersion::parse(text).ok_or_else(|| "expected a version such as 5.14.0".to_owned())
+    // A release may follow the numbers, as in 6.1.0-18-amd64.
+    let numbers = text.split(['-', '+', '~', '_']).next().unwrap_or_default();
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let version = KernelVersion::parse(text).filter(|_| numbers.split('.').all(is_number));
+    version.ok_or_else(|| "expected a version such as 5.14.0".to_owned())
 }
 
 /// Parses a size in bytes, or in KiB with the suffix "k".
@@ -175,5 +194,70 @@ impl HostOptions {
         let inside = self.root.as_deref().and_then(|root| in_root::inside(path, root));
         let shown = raw::of_path(path);
         inside.filter(|_| path.exists()).map_or(shown, |(_, place)| place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_levels_that_exist_are_accepted() {
+        for level in [
+            "x86-64",
+            "x86-64-v1",
+            "x86-64-v4",
+            "power8",
+            "power10",
+            "z13",
+            "z17",
+            "armv8",
+            "armv8-a",
+            "armv8.0",
+            "armv8.2-a",
+            "armv8.9",
+            "armv9",
+            "armv9.7",
+        ] {
+            assert_eq!(parse_level(level).unwrap().name, level);
+        }
+        for level in [
+            "x86-64-v0",
+            "x86-64-v5",
+            "x86-64-v9",
+            "x86-64-v32",
+            "x86-64-v+3",
+            "x86-64-v03",
+            "power7",
+            "power11",
+            "power+9",
+            "z12",
+            "z18",
+            "z015",
+            "armv7",
+            "armv8.10",
+            "armv8.99",
+            "armv8.+2",
+            "armv8.02",
+            "armv8.",
+            "armv9.8",
+            "armv89",
+            "",
+        ] {
+            let list = parse_level(level).expect_err(level);
+            assert!(list.contains("x86-64-v1 to x86-64-v4") && list.contains("armv8 to armv8.9"), "{list}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_version_has_numbers_and_may_have_a_release() {
+        for version in
+            ["5", "5.14", "5.14.0", "6.1.0-18-amd64", "5.10.16.3-microsoft-standard", "6.6+", "6.2_1"]
+        {
+            assert!(parse_kernel(version).is_ok(), "{version}");
+        }
+        for version in ["", "5x", "5,14", "5.x", "5.14.", ".5", "v5.14", "5 14"] {
+            assert!(parse_kernel(version).is_err(), "{version}");
+        }
     }
 }
