@@ -10,6 +10,8 @@ pub fn cases() -> Vec<Case> {
     let mut cases = vec![
         Case::new("attach::all_pages_of_referrers_are_read", &[], pages),
         Case::new("attach::an_announced_subject_without_the_api_is_not_lost", &[], announced_only),
+        Case::new("attach::several_images_are_reported_under_their_names", &[], several_images),
+        Case::new("attach::options_without_effect_on_an_artifact_are_noted", &[], without_effect),
     ];
     for kind in Kind::ALL {
         let mut case = |name: &str, run: fn(&Workspace, Kind)| {
@@ -131,4 +133,39 @@ fn refused(workspace: &Workspace, status: u16) {
     let checked = workspace.compat(["check"]).with(flags).with([&image]).run();
     checked.fails_clearly().says(&status.to_string()).never_says("none found");
     workspace.compat(["discover", &image]).run().fails_clearly().says(&status.to_string());
+}
+
+/// Both images contain the same path, so only the names of the images tell the reports apart.
+fn several_images(workspace: &Workspace) {
+    let registry = MemoryRegistry::honest();
+    let image = |name: &str| format!("{}/demo/{name}:1", registry.address());
+    for name in ["first", "second"] {
+        Place::server(&registry.address(), &format!("demo/{name}")).image("1", name);
+        attach(workspace, &image(name), name);
+    }
+    let (first, second) = (image("first"), image("second"));
+    let text = workspace.compat(["check", &first, &second]).ok().stdout;
+    let reports: Vec<&str> = text.split("\n\n").collect();
+    assert_eq!(reports.len(), 2, "{text}");
+    for (report, name) in reports.iter().zip([&first, &second]) {
+        let lines: Vec<&str> = report.lines().collect();
+        assert_eq!(lines.first(), Some(&name.as_str()), "{text}");
+        assert!(lines[1].starts_with("compatible: ") && lines[2].starts_with("decided by sha256:"), "{text}");
+    }
+    let absent = image("absent");
+    let run = workspace.compat(["check", &first, &absent]).run().exits(3);
+    assert!(run.stdout.contains(&format!("\n\n{absent}\nundecided: ")), "{}", run.stdout);
+    let json = workspace.compat(["check", "--format", "json", &first, &second]).ok().json();
+    assert_eq!(json["subjects"].as_array().map(Vec::len), Some(2), "{json:#}");
+}
+
+fn without_effect(workspace: &Workspace) {
+    let registry = MemoryRegistry::honest();
+    let image = format!("{}/demo/app:1", registry.address());
+    Place::server(&registry.address(), "demo/app").image("1", "x");
+    attach(workspace, &image, "a");
+    let check = |options: &[&str]| workspace.compat(["check", "--generate", &image]).with(options).ok();
+    check(&["--executable", "/x"]).says("note: ").says("--executable has no effect");
+    check(&["--executable", "/x", "--all"]).says("--all, --executable have no effect");
+    check(&[]).never_says("no effect");
 }

@@ -1,6 +1,6 @@
 //! Targets x host -> report: `compat check`.
 
-use super::derive::{Choice, derive};
+use super::derive::{Choice, derive, given_options};
 use super::in_order::in_order;
 use super::recording::is_recording;
 use super::source::{
@@ -38,6 +38,14 @@ pub struct Asked {
     pub target: Result<Target, Failure>,
 }
 
+impl Asked {
+    /// Returns whether the paths in the report do not reveal the target: those of an image or a specification
+    /// are paths in the image.
+    pub fn has_own_paths(&self) -> bool {
+        !matches!(self.target, Ok(Target::Application(_)) | Err(_))
+    }
+}
+
 /// Returns the report on all targets.
 ///
 /// # Errors
@@ -51,6 +59,27 @@ pub fn check(
     session: &Session,
 ) -> Result<Option<Report>, Failure> {
     let mut whole: Option<Report> = None;
+    check_each(asked, host, options, session, |_, report| {
+        whole = Some(match whole.take() {
+            Some(before) => before.merge(report),
+            None => report,
+        });
+    })?;
+    Ok(whole)
+}
+
+/// Passes the report on each target to `take`, in their order, with the text that names the target.
+///
+/// # Errors
+///
+/// As [`check`].
+pub fn check_each(
+    asked: &[Asked],
+    host: &Host,
+    options: &CheckOptions,
+    session: &Session,
+    mut take: impl FnMut(&str, Report),
+) -> Result<(), Failure> {
     let mut fatal = None;
     let judge_ahead = |asked: &Asked| judge_file(asked, host, options);
     in_order(asked, judge_ahead, |Asked { text, target }, ahead: Option<Judged>| {
@@ -67,13 +96,12 @@ pub fn check(
             let (message, hint) = (&failure.message, failure.hint.as_deref());
             Ok(Report::of_failed_source(host.summary(), text, message, hint))
         });
-        match (report, whole.take()) {
-            (Ok(report), Some(before)) => whole = Some(before.merge(report)),
-            (Ok(report), None) => whole = Some(report),
-            (Err(failure), _) => fatal = Some(failure),
+        match report {
+            Ok(report) => take(text, report),
+            Err(failure) => fatal = Some(failure),
         }
     });
-    fatal.map_or(Ok(whole), Err)
+    fatal.map_or(Ok(()), Err)
 }
 
 /// The report on one target or its error, and the notes.
@@ -119,7 +147,10 @@ fn judge(
         Target::Location(location) if options.generate => {
             let found = find_specification(location, &options.find, session);
             match found.map_err(|failure| of_short_name(text, location, true, failure))? {
-                Some(fetched) => fetched,
+                Some(fetched) => {
+                    warn_of_options(text, options, session);
+                    fetched
+                }
                 None => {
                     let image = compat_image::Source::Location(location.clone());
                     return judge_image(&image, host, options, session);
@@ -130,6 +161,18 @@ fn judge(
             .map_err(|failure| of_short_name(text, location, true, failure))?,
     };
     judge_document(text, &fetched, host)
+}
+
+/// Prints a note if options that apply only to layers have no effect because an artifact is attached.
+fn warn_of_options(image: &str, options: &CheckOptions, session: &Session) {
+    let given = given_options(&options.image);
+    if !given.is_empty() {
+        let (names, verb) = (given.join(", "), if given.len() == 1 { "has" } else { "have" });
+        session.observer().warn(&format!(
+            "{image} has an attached artifact, so its layers were not read and {names} {verb} no effect (to read \
+             them, run `compat gen --image {image}` and check its output)"
+        ));
+    }
 }
 
 /// Returns the report on a specification.

@@ -66,15 +66,20 @@ pub fn derive(
 ///
 /// If such an option is given. The error is wrong usage and names the missing option.
 pub fn refuse_options(options: &ImageOptions, lacking: &str) -> Result<(), Failure> {
-    let given = [
+    match given_options(options).first() {
+        Some(option) => Err(Failure::usage(format!("{option} only applies to images: add {lacking}"))),
+        None => Ok(()),
+    }
+}
+
+/// Returns the names of the options that apply only if an image is read.
+pub(super) fn given_options(options: &ImageOptions) -> Vec<&'static str> {
+    let all = [
         (options.all, "--all"),
         (!options.executables.is_empty(), "--executable"),
         (!options.host_libraries.own.is_empty(), "--host-library"),
     ];
-    match given.into_iter().find(|(is_given, _)| *is_given) {
-        Some((_, option)) => Err(Failure::usage(format!("{option} only applies to images: add {lacking}"))),
-        None => Ok(()),
-    }
+    all.into_iter().filter(|(is_given, _)| *is_given).map(|(_, option)| option).collect()
 }
 
 /// Returns the chosen images of a listing.

@@ -3,7 +3,7 @@
 use std::mem::ManuallyDrop;
 
 use crate::app::check::{Asked, CheckOptions};
-use crate::app::{self, Cause, Failure, Target, TargetOptions, host, target};
+use crate::app::{self, Cause, Failure, Session, Target, TargetOptions, host, target};
 use crate::cli::context::OutputFormat;
 use crate::cli::host_options::{HostOptions, StartOptions};
 use crate::cli::image::{self as derive, DeriveOptions};
@@ -111,13 +111,35 @@ fn decide(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     // The process exits after this. To unmap every file that was read would take longer than the rest.
     let host = ManuallyDrop::new(arguments.host.open(&arguments.start)?);
     let session = arguments.fetch.session(context);
-    let report = app::check::check(&asked, &host, &arguments.options(&host), &session)?;
+    let options = arguments.options(&host);
+    if arguments.format == OutputFormat::Text && asked.len() > 1 && asked.iter().any(Asked::has_own_paths) {
+        return decide_each(&asked, &host, &options, arguments.accept_risk, &session, context);
+    }
+    let report = app::check::check(&asked, &host, &options, &session)?;
     let Some(report) = report else { return Ok(Exit::Undecided) };
     match arguments.format {
         OutputFormat::Text => context.print(&report::render(&report))?,
         OutputFormat::Json => context.print_json(&report)?,
     }
     Ok(exit(&report, arguments.accept_risk))
+}
+
+/// Prints a report on each source, with its name, and returns the verdict on all.
+fn decide_each(
+    asked: &[Asked],
+    host: &Host,
+    options: &CheckOptions,
+    accept_risk: bool,
+    session: &Session,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    let mut reports = Vec::new();
+    app::check::check_each(asked, host, options, session, |source, report| {
+        reports.push((source.to_owned(), report));
+    })?;
+    context.print(&report::render_each(&reports))?;
+    let whole = reports.into_iter().map(|(_, report)| report).reduce(Report::merge);
+    Ok(whole.map_or(Exit::Undecided, |report| exit(&report, accept_risk)))
 }
 
 impl Arguments {

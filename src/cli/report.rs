@@ -41,6 +41,15 @@ pub fn render(report: &Report) -> String {
     text
 }
 
+/// Returns the reports on several sources as text. Each is introduced by the name of its source.
+pub fn render_each(reports: &[(String, Report)]) -> String {
+    let bold = Style::new().bold();
+    let one = |(source, report): &(String, Report)| {
+        format!("{bold}{}{bold:#}\n{}", printable(source), render(report))
+    };
+    reports.iter().map(one).collect::<Vec<_>>().join("\n")
+}
+
 /// Returns a line of the report with control characters escaped. Names come from untrusted documents and must not
 /// control the terminal.
 pub(super) fn printable(line: &str) -> String {

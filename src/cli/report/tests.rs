@@ -208,3 +208,29 @@ fn a_driver_is_told_with_the_conditions_that_it_does_not_meet() {
     for the remedy, run `compat explain driver-constraint`
     ");
 }
+
+#[test]
+fn each_of_several_sources_is_introduced_by_its_name() {
+    let missing = Problem::LibraryMissing {
+        library: "liba.so.1".into(),
+        wanted_by: "git".into(),
+        searched: Vec::new(),
+        rejected: Vec::new(),
+    };
+    let first = report(&[missing]);
+    let mut second = report(&[]);
+    second.verdict = Verdict::Compatible;
+    let reports = [("ghcr.io/org/a:1".to_owned(), first), (STEERING.to_owned(), second)];
+    let text = anstream::adapter::strip_str(&render_each(&reports)).to_string();
+    insta::assert_snapshot!(text, @r"
+    ghcr.io/org/a:1
+    incompatible: git would not start on the root /srv/old
+      x liba.so.1 was not found, but git needs it
+        searched: only the loader's cache
+        would print: liba.so.1: cannot open shared object file: No such file or directory
+    for the remedy, run `compat explain library-missing`
+
+    lib\u{1b}[31mX\u{9b}m\u{202e}\xff.so
+    compatible: git runs on the root /srv/old
+    ");
+}
