@@ -95,7 +95,7 @@ impl Archive {
     fn of_file(path: &Path, mut file: File) -> Result<Self> {
         let members = members(&mut file).map_err(|error| Error::NotAnImage {
             what: path.display().to_string(),
-            reason: format!("it cannot be read as a tar archive: {error}"),
+            reason: format!("{UNREADABLE}: {}", fault(&error)),
         })?;
         Ok(Self { path: path.to_owned(), file: Arc::new(file), members: Arc::new(members) })
     }
@@ -227,4 +227,13 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
 
 fn member_name(components: &path::Components) -> String {
     String::from_utf8_lossy(&components.join(&b'/')).into_owned()
+}
+
+/// The reason for an archive that cannot be read, without its cause.
+pub(crate) const UNREADABLE: &str = "it cannot be read as a tar archive";
+
+/// Returns why an archive cannot be read. The tar library shows the bytes of an invalid header, which are unreadable.
+fn fault(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    if text.contains("numeric field") { "it contains an invalid header".to_owned() } else { text }
 }

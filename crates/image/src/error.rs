@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::archive::UNREADABLE;
+
 /// The result of reading an image.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -138,8 +140,8 @@ impl Error {
             Self::Several { .. } => {
                 "append its name to the file: docker-archive:FILE:NAME, oci-archive:FILE:TAG"
             }
-            Self::NotAnImage { what, .. } if is_file(what) => {
-                "if the file is incomplete, copy or save the image again"
+            Self::NotAnImage { what, reason } if is_file(what) || reason.starts_with(UNREADABLE) => {
+                "if the file is incomplete, download or save the image again"
             }
             Self::NotAnImage { .. } => "run `compat inspect` to see its type",
             Self::Layer { fault: Fault::Limit { .. }, .. } | Self::TooLarge { .. } => {
@@ -170,5 +172,12 @@ mod tests {
         let several = Error::Several { what: "docker-archive:a.tar".into(), names: "a:1, b:2".into() };
         insta::assert_snapshot!(several, @"docker-archive:a.tar contains several images: choose one of a:1, b:2");
         assert!(several.is_usage() && several.hint().is_some());
+        let other =
+            |what: &str, reason: &str| Error::NotAnImage { what: what.into(), reason: reason.into() }.hint();
+        assert_eq!(
+            other("a.tar", UNREADABLE).as_deref(),
+            Some("if the file is incomplete, download or save the image again")
+        );
+        assert_eq!(other("h/a:1", "it is a chart").as_deref(), Some("run `compat inspect` to see its type"));
     }
 }

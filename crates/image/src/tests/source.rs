@@ -419,6 +419,7 @@ fn files_that_are_no_archives_are_refused() {
         image(path.to_str().unwrap()).unwrap_err().replace(path.to_str().unwrap(), "x.tar")
     };
     insta::assert_snapshot!(error(b"text"), @"x.tar is not a container image: it cannot be read as a tar archive: the archive ends inside its first header");
+    insta::assert_snapshot!(error(&[0xff; 1024]), @"x.tar is not a container image: it cannot be read as a tar archive: it contains an invalid header");
     insta::assert_snapshot!(error(&Tar::new().file("a", "x").end()), @"x.tar is not a container image: it contains neither index.json (an OCI archive) nor manifest.json (docker save)");
     let cut = Tar::new().file("index.json", &"x".repeat(5000)).end();
     insta::assert_snapshot!(error(&cut[..2000]), @"x.tar is not a container image: it cannot be read as a tar archive: the archive ends inside index.json");
