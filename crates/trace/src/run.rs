@@ -480,7 +480,7 @@ mod tests {
         add(&mut runs, &lines);
         let [opener] = &runs.openers[..] else { panic!("{} openers", runs.openers.len()) };
         assert_eq!(opener.opened.len(), 1_000);
-        assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+        assert!(begin.elapsed().as_secs() < 60, "{:?}", begin.elapsed());
     }
 
     #[test]
@@ -496,6 +496,6 @@ mod tests {
         add(&mut runs, &lines);
         add(&mut runs, &lines);
         assert_eq!(runs.openers.len(), 40_001);
-        assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+        assert!(begin.elapsed().as_secs() < 60, "{:?}", begin.elapsed());
     }
 }
