@@ -72,7 +72,7 @@ pub fn check(
 ///
 /// # Errors
 ///
-/// As [`check`].
+/// As [`check()`].
 pub fn check_each(
     asked: &[Asked],
     host: &Host,

@@ -48,11 +48,11 @@ pub struct Arguments {
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<String>,
 
-    /// Exit 0 also if the application would start but fail later
+    /// Also exit 0 if the application would start but fail later
     #[arg(long)]
     accept_risk: bool,
 
-    /// Exit 0 also if the verdict is undecided
+    /// Also exit 0 if the verdict is undecided
     ///
     /// Examples are a missing artifact, or a registry that does not answer. The reason is still printed.
     #[arg(long)]

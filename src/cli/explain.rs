@@ -96,7 +96,7 @@ fn explained(entry: &Entry) -> String {
 /// Returns the commands that show a kind.
 fn commands(shown: Shown) -> &'static str {
     match shown {
-        Shown::CheckAndTree => "`compat check`, and `compat tree` next to the affected library.",
+        Shown::CheckAndTree => "`compat check`, and `compat tree` next to the affected file.",
         Shown::Check => "`compat check`.",
     }
 }
@@ -252,7 +252,7 @@ mod tests {
         and bound at the first call (`lazy` in the JSON report). The program starts and
         exits at that call.
 
-        Shown by: `compat check`, and `compat tree` next to the affected library.
+        Shown by: `compat check`, and `compat tree` next to the affected file.
         ");
     }
 

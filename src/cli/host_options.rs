@@ -15,7 +15,8 @@ use compat_sys::raw;
 pub(super) struct HostOptions {
     /// Use the root file system in DIR instead of this machine's
     ///
-    /// For an image, only the drivers and libraries that the container runtime takes from the host come from DIR.
+    /// If an image is checked, only the drivers and libraries that the container runtime takes from the host come
+    /// from DIR.
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
 
@@ -55,7 +56,7 @@ pub(super) struct StartOptions {
     #[arg(long, value_name = "DIRS")]
     pub library_path: Option<String>,
 
-    /// Check libraries as if this program (a path in the root) loads them
+    /// Check libraries as if this program (a path in the root) loaded them
     #[arg(long, value_name = "PATH")]
     pub host_program: Option<PathBuf>,
 }

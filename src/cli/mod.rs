@@ -45,8 +45,7 @@ pub use failure::Exit;
 
 use crate::app::Failure;
 
-/// Will this application run on that machine? Answered from a few kilobytes, before anything large
-/// is pulled.
+/// Report whether an application or image will run on a machine, before anything large is pulled.
 #[derive(Parser, Debug)]
 #[command(name = "compat", version, propagate_version = true, max_term_width = 100)]
 pub struct Arguments {

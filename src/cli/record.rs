@@ -58,7 +58,7 @@ pub struct Arguments {
 
     /// Also mount the mirror at DIR, for other processes
     ///
-    /// DIR must be an empty directory or not exist.
+    /// DIR must be empty, or must not exist.
     #[arg(long, value_name = "DIR")]
     mount_path: Option<PathBuf>,
 

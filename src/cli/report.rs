@@ -208,8 +208,7 @@ impl Group<'_> {
             let of_host = names(of_host.into_iter());
             self.details.push(format!("from the host: {of_host} (all other paths are in the image)"));
         } else if is_of_image && is_inherent(&first.matter) {
-            self.details
-                .push("all paths are in the image: the image has this fault on every host".to_owned());
+            self.details.push("all paths are in the image, so this fails on every host".to_owned());
         }
         let mut known = HashSet::new();
         let hints: Vec<&str> =

@@ -48,7 +48,7 @@ pub(super) struct Header {
     pub capabilities: bool,
     /// The length of the file.
     pub size: u64,
-    /// The positions of the content, for a sparse file that `tar` does not recognize.
+    /// The positions of the content, for a sparse file that `tar` does not recognise.
     pub sparse: Option<Sparse>,
     /// Whether the archive may hold fewer bytes than the file.
     pub has_holes: bool,

@@ -167,7 +167,7 @@ fn a_fault_of_the_image_itself_is_named_as_such() {
         rejected: Vec::new(),
     };
     let mut report = report(&[missing]);
-    let fault = "the image has this fault on every host";
+    let fault = "this fails on every host";
     assert!(!plain(&report).contains(fault));
     for (level, expected) in [("manifest", true), ("generated", true), ("artifact", false)] {
         let source = Source { level: Some(level.to_owned()), ..Source::named("ghcr.io/org/app:1") };

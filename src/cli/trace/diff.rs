@@ -15,7 +15,7 @@ use compat_trace::{CountChange, Difference, Name, Outcome, PathOutcome};
 /// Compare two recordings of the same application
 ///
 /// Shows paths that only one run touched, paths with different outcomes (missed in one, found in the other), libraries
-/// found in different places, and a different exit. Processes, times and the order of events are ignored. The exit code
+/// found in different places, and a different exit status. Processes, times and the order of events are ignored. The exit code
 /// is 0 if the recordings are the same, and 1 if they differ.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\

@@ -23,7 +23,7 @@ Examples:
   compat trace summary run.jsonl
   compat trace files --missed --sort missed run.jsonl | head
   compat trace diff monday.jsonl tuesday.jsonl
-  # and open it in https://ui.perfetto.dev
+  # write a trace, to be opened in https://ui.perfetto.dev
   compat trace perfetto -o trace.json run.jsonl
 
 RUN is a recording in JSON lines, written by `compat record`, optionally compressed with zstd. - is standard input.";

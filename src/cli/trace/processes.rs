@@ -11,7 +11,7 @@ use compat_trace::{ProcessFacts, ProcessOrder};
 
 /// List what each process did: its parent, rank and programs, opens, misses and bytes
 ///
-/// If the kernel gave one process number to several processes of a run in turn, they share a line.
+/// If the kernel reused a process ID during a run, all processes with that ID share a line.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// Recordings to read

@@ -36,7 +36,7 @@ Exit code: 0 loads, 1 does not load or misbehaves, 2 wrong usage, 3 undecided.";
 
 /// Show how each needed library name resolves, and why
 ///
-/// Nothing is executed: the command predicts the dynamic loader's behavior from the files. A library that several
+/// Nothing is executed: the command predicts the dynamic loader's behaviour from the files. A library that several
 /// objects need is expanded at the first object that needs it, and marked as already loaded at the others.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

@@ -102,7 +102,7 @@ impl Topic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shown {
-    /// `compat check`, and `compat tree` next to the affected library.
+    /// `compat check`, and `compat tree` next to the affected file.
     CheckAndTree,
     /// `compat check`.
     Check,

@@ -61,8 +61,8 @@ pub(super) const REQUIREMENT_UNKNOWN: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Undecided],
     depends: "",
-    summary: "The specification has a requirement that this compat does not understand",
-    meaning: "A newer compat wrote the requirement. This version cannot decide whether the host meets it.",
+    summary: "The specification has a requirement that this version of compat does not understand",
+    meaning: "A newer version of compat wrote the requirement. This version cannot decide whether the host meets it.",
     example: "A later version of the format adds requirements for another kind of driver.",
     advice: "Check with a newer version of compat.",
 };
@@ -73,8 +73,8 @@ pub(super) const NEWER_DOCUMENT: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Undecided],
     depends: "",
-    summary: "The specification has a newer minor version than this compat knows",
-    meaning: "The specification was read, but it may contain statements that this compat does not understand. So the \
+    summary: "The specification has a newer minor version than this version of compat knows",
+    meaning: "The specification was read, but it may contain statements that this version of compat does not understand. So the \
               verdict is never better than undecided.",
     example: "The specification was made with the newest compat, and an older one checks it.",
     advice: "Check with a newer version of compat.",

@@ -24,9 +24,9 @@ pub(super) const DRIVERS_UNKNOWN: Entry = Entry {
     impacts: &[Undecided],
     depends: "",
     summary: "The image requires a driver, and the drivers of the host are not known",
-    meaning: "The host's profile or root file system contains no information about drivers. So it could not be \
-              decided whether the drivers meet the image's requirements.",
-    example: "The profile of the host was saved by an older compat.",
+    meaning: "The saved profile of the host contains no information about drivers, so it could not be decided \
+              whether they meet the image's requirements.",
+    example: "The profile of the host was saved by an older version of compat.",
     advice: "Save the host again with `compat host`, or check on the host itself.",
 };
 

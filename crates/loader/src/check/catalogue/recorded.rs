@@ -41,7 +41,7 @@ pub(super) const RECORDED_PROGRAM_UNKNOWN: Entry = Entry {
     impacts: &[Undecided],
     depends: "",
     summary: "It could not be decided whether a program that recorded runs executed would work on this host",
-    meaning: "Either the program no longer existed when the specification was made (`gone` in the JSON report). Or it loaded libraries \
+    meaning: "Either the program no longer existed when the specification was made (`gone` in the JSON report), or it loaded libraries \
               by itself, because it is linked statically or is a dynamic loader (`own-loader`).",
     example: "A build ran a compiled test program and removed it afterwards.",
     advice: "Run `compat gen --from-recording` while the program still exists, or record a run without it.",

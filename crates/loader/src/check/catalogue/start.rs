@@ -93,7 +93,7 @@ pub(super) const NOT_EXECUTABLE: Entry = Entry {
     impacts: &[DoesNotStart],
     depends: "",
     summary: "The file has no execute permission, or its file system is mounted noexec",
-    meaning: "The kernel refuses to execute the file. On this machine, the permission is checked for you. In an \
+    meaning: "The kernel refuses to execute the file. On this machine, the permission of the current user is checked. In an \
               image, it is checked for the user in the image's configuration.",
     example: "An image contains `/app/run.sh` with mode 0644. The container would stop with `permission denied`.",
     advice: "Set the permission (`chmod +x FILE`), or mount the file system without `noexec`.",
@@ -176,8 +176,8 @@ pub(super) const OBJECT_UNKNOWN: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Undecided],
     depends: "",
-    summary: "The specification describes an object with a property that this compat does not understand",
-    meaning: "A newer compat wrote the specification. The unknown property may keep the object from being loaded.",
+    summary: "The specification describes an object with a property that this version of compat does not understand",
+    meaning: "A newer version of compat wrote the specification. The unknown property may keep the object from being loaded.",
     example: "A later version of the format adds a flag for an object.",
     advice: "Check with a newer version of compat.",
 };
