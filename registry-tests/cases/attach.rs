@@ -131,7 +131,7 @@ fn refused(workspace: &Workspace, status: u16) {
     registry.treat_referrers(Referrers::Refused(status));
     let flags = ["--retries", "0", "--no-cache"];
     let checked = workspace.compat(["check"]).with(flags).with([&image]).run();
-    checked.fails_clearly().says(&status.to_string()).never_says("none found");
+    checked.fails_clearly().says(&status.to_string()).never_says("no compatibility artifact is attached");
     workspace.compat(["discover", &image]).run().fails_clearly().says(&status.to_string());
 }
 

@@ -162,14 +162,16 @@ fn wrong_password(workspace: &Workspace) {
     workspace.write("home/.docker/config.json", auths(&registry.address(), "wrong"));
     for subcommand in ["push", "pull", "inspect", "discover", "check", "delete"] {
         let run = workspace.compat([subcommand, &reference]).run().fails_clearly();
-        run.says_one_of(&["401", "403"]).never_says("none found").never_says("not found");
+        run.says_one_of(&["401", "403"])
+            .never_says("no compatibility artifact is attached")
+            .never_says("not found");
     }
 }
 
 fn none(workspace: &Workspace) {
     let Basic { registry: _registry, reference } = basic(workspace);
     let run = workspace.compat(["check", &reference]).run().fails_clearly();
-    run.says("401").says("hint:").never_says("none found");
+    run.says("401").says("hint:").never_says("no compatibility artifact is attached");
 }
 
 fn secrets(workspace: &Workspace) {

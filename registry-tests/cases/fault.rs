@@ -112,7 +112,7 @@ fn check(workspace: &Workspace, reference: &str) -> Output {
 fn fails(workspace: &Workspace, rule: Rule) {
     let Prepared { registry, reference } = prepared(workspace);
     registry.break_rule(rule);
-    check(workspace, &reference).fails_clearly().never_says("none found");
+    check(workspace, &reference).fails_clearly().never_says("no compatibility artifact is attached");
     let pull = ["pull", "--timeout", "3", "--retries", "2", &reference, "-o", "pulled.json"];
     workspace.compat(pull).within(BOUND).run().fails_clearly();
     assert!(!workspace.path("pulled.json").exists(), "a file was written from an invalid body");

@@ -111,7 +111,7 @@ fn wrong_password(workspace: &Workspace) {
     registry.ask_tokens(Tokens { realm: registry.url(), uses: 1_000, password });
     let reference = format!("{}/demo:1", registry.address());
     let run = workspace.compat(["check", &reference]).with(LOGIN).input("wrong").run();
-    run.fails_clearly().says("401").never_says("none found");
+    run.fails_clearly().says("401").never_says("no compatibility artifact is attached");
     workspace.compat(["check", &reference]).with(LOGIN).input(PASSWORD).ok();
 }
 

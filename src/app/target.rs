@@ -93,8 +93,9 @@ fn looks_like_path(text: &str) -> bool {
 /// mistyped file name. `takes_files` states whether the command accepts files.
 pub fn of_short_name(text: &str, location: &Location, takes_files: bool, failure: Failure) -> Failure {
     let is_short = Location::parse_remote(text).is_err() && transport::split(text).is_none();
-    let is_about_registry =
-        failure.message.starts_with("could not ") || failure.message.ends_with("was not found");
+    // Not about a local file, such as a specification to push.
+    let is_about_registry = failure.message.contains(&location.to_string())
+        && (failure.message.starts_with("could not ") || failure.message.ends_with("was not found"));
     if failure.cause == Cause::Usage || location.host().is_none() || !is_short || !is_about_registry {
         return failure;
     }

@@ -19,11 +19,11 @@ const EXAMPLES: &str = "\
 Examples:
   # derive the requirements of one program
   compat gen ./app -o compat.json
-  # derive the requirements of a directory, without the libraries that it bundles
+  # derive those of a directory, without the libraries that it bundles
   compat gen ./dist -o compat.json
   compat gen /usr/bin/git | jq .objects
   compat gen ./app --attribute org.example.mpi=openmpi-4
-  # derive the requirements of an image (its layers are streamed, nothing is unpacked)
+  # derive those of an image (its layers are streamed, nothing is unpacked)
   compat gen --image ghcr.io/org/app:1
   compat gen --image docker-archive:app.tar --executable /opt/app/bin/app
   # include the programs and plugins of a recorded run

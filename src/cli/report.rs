@@ -111,8 +111,6 @@ struct Group<'a> {
 }
 
 fn groups(report: &Report) -> Vec<Group<'_>> {
-    let is_of_image =
-        report.source.as_ref().is_some_and(|source| source.level.as_deref().is_some_and(is_image));
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut known: HashMap<Common<'_>, usize> = HashMap::new();
     for finding in &report.findings {
@@ -130,13 +128,8 @@ fn groups(report: &Report) -> Vec<Group<'_>> {
             }),
         }
     }
-    groups.iter_mut().for_each(|group| group.describe(is_of_image));
+    groups.iter_mut().for_each(|group| group.describe(report.is_of_image));
     groups
-}
-
-/// Returns whether a specification that was found at this level is that of an image.
-fn is_image(level: &str) -> bool {
-    matches!(level, "manifest" | "platform" | "index" | "generated")
 }
 
 /// The properties that the findings of a group have in common.

@@ -28,7 +28,7 @@ pub struct Node {
 /// The options of a listing.
 #[derive(Clone, Debug, Default)]
 pub struct DiscoverOptions {
-    /// Only this platform of an index.
+    /// Only this platform of an index. An image for another platform is an error.
     pub platform: Option<Platform>,
     /// Only referrers of this type.
     pub artifact_type: Option<String>,
@@ -38,7 +38,8 @@ pub struct DiscoverOptions {
 ///
 /// # Errors
 ///
-/// If the referrers cannot be listed: a refusal is not an empty list.
+/// If the reference has no manifest for the platform ([`Error::NoPlatform`]), or the referrers cannot be listed. A
+/// refusal is not an empty list.
 pub async fn discover(store: &Store, location: &Location, options: &DiscoverOptions) -> Result<Node> {
     let resolved = store.manifest(&location.selector).await?;
     if let (Some(platform), Some(config)) = (&options.platform, config_of(&resolved)?) {

@@ -76,8 +76,8 @@ pub struct FindOptions {
 ///
 /// # Errors
 ///
-/// If nothing is attached ([`Error::NoArtifact`]), the artifact has another type ([`Error::OtherArtifact`]),
-/// or the store fails.
+/// If nothing is attached ([`Error::NoArtifact`]), the artifact has another type ([`Error::OtherArtifact`]), the
+/// reference has no manifest for the platform ([`Error::NoPlatform`]), or the store fails.
 pub async fn find(store: &Store, cache: &Cache, location: &Location, options: &FindOptions) -> Result<Found> {
     let finder = Finder { store, cache, location, offline: options.offline && location.is_remote() };
     let source = finder.resolve(&location.selector).await?;

@@ -196,9 +196,10 @@ fn where_only_references_are_taken_no_file_is_looked_at() {
 #[test]
 fn a_text_without_a_registry_may_be_a_mistyped_file() {
     let failed = |text: &str, takes_files: bool, message: &str, hint: Option<&str>| {
-        let failure =
-            Failure { cause: Cause::Undecided, message: message.to_owned(), hint: hint.map(str::to_owned) };
-        of_short_name(text, &Location::parse(text).unwrap(), takes_files, failure).hint.unwrap_or_default()
+        let location = Location::parse(text).unwrap();
+        let message = message.replace("it", &location.to_string());
+        let failure = Failure { cause: Cause::Undecided, message, hint: hint.map(str::to_owned) };
+        of_short_name(text, &location, takes_files, failure).hint.unwrap_or_default()
     };
     insta::assert_snapshot!(failed("nosuchfile", true, "could not read it", None), @"there is no file nosuchfile, so it was read as the image docker.io/library/nosuchfile:latest: check the spelling of the file, or write docker-daemon:nosuchfile for a local image");
     insta::assert_snapshot!(failed("org/spec:1", false, "could not read it", Some("log in with it")), @"org/spec:1 names no registry, so docker.io was used: write HOST/org/spec:1 for another registry, or oci:DIR:TAG for an image layout; if the image is private, log in with it");
@@ -206,4 +207,6 @@ fn a_text_without_a_registry_may_be_a_mistyped_file() {
     assert_eq!(failed("docker.io/a:1", true, "could not read it", Some("own")), "own");
     assert_eq!(failed("oci:dir:1", true, "could not read it", Some("own")), "own");
     assert_eq!(failed("app:1", true, "no compatibility artifact is attached to it", Some("own")), "own");
+    // A file of the command, such as a specification to push.
+    assert_eq!(failed("org/app:1", false, "could not read missing.json", Some("own")), "own");
 }

@@ -198,6 +198,7 @@ pub fn check(specification: &Specification, host: &Host) -> Report {
         return names::check(specification, host);
     }
     let mut report = Report::new(host.summary());
+    report.is_of_image = specification.image.is_some();
     let application = Application::of_specification(specification);
     match &specification.image {
         None => report.add_application(&application, host, false, specification.recorded.as_ref()),

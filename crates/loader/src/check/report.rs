@@ -366,6 +366,11 @@ pub struct Report {
     pub subjects: Vec<Subject>,
     /// The findings, the worst first.
     pub findings: Vec<Finding>,
+    /// Whether the specification is that of an image, so that all paths are paths in it, unless they are
+    /// [of the host](Finding::of_host). It is not part of the document.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub is_of_image: bool,
     /// The index of the findings, while they are collected.
     #[serde(skip)]
     #[schemars(skip)]
@@ -408,6 +413,7 @@ impl Report {
             host,
             subjects: Vec::new(),
             findings: Vec::new(),
+            is_of_image: false,
             gathered: Gathered::default(),
         }
     }

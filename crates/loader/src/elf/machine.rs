@@ -99,7 +99,7 @@ impl Machine {
         Some((machine, machine.is_big_endian()))
     }
 
-    /// Returns the usual name of a 64-bit machine with a byte order: the output of `uname -m` on it.
+    /// Returns the usual name of a machine with a byte order, which for most is the output of `uname -m` on it.
     pub fn usual_name(self, big_endian: bool) -> String {
         match self {
             Self::RISCV => "riscv64".to_owned(),

@@ -75,8 +75,8 @@ impl<'a> Context<'a> {
         self.files.memory().dynamic_loader(path, read)
     }
 
-    /// Returns the cache at `path` as a loader with this byte order reads it. The file is read once, or `None`
-    /// if it is missing or corrupt.
+    /// Returns the cache at `path` as a loader with this byte order reads it. The file is read once. Returns
+    /// `None` if it is missing or corrupt.
     pub(super) fn library_cache(self, path: &str, big_endian: bool) -> Option<Arc<LibraryCache>> {
         self.files.memory().library_cache(path, big_endian, || self.files.library_cache(path, big_endian))
     }

@@ -147,7 +147,7 @@ impl Files for SealedFiles<'_> {
     fn injected(&self, name: &str, program: &Facts, by_injected: bool) -> Injection {
         let provider = match self.expected.get(name) {
             Some(provider) => provider.clone(),
-            None if by_injected => "a library from the host needs it".to_owned(),
+            None if by_injected => "needed by a library of the host".to_owned(),
             None => return Injection::NotExpected,
         };
         if name.contains('/') {

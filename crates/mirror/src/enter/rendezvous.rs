@@ -188,7 +188,7 @@ pub(super) fn connect(directories: &Directories, meeting: &str) -> Result<Option
     Ok(found.find_map(|directory| UnixStream::connect(socket(&directory, meeting)).ok()))
 }
 
-/// Locks a meeting. Returns `None` if another process holds the lock.
+/// Locks a meeting. Returns `None` if another process holds the lock, or if the lock file was removed or replaced.
 fn lock(directory: &OwnedFd, meeting: &str) -> io::Result<Option<OwnedFd>> {
     let name = format!("{meeting}{LOCK}");
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;

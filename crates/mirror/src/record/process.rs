@@ -146,16 +146,20 @@ impl ProcessTable {
                 let exe = inner(exe.into_os_string().into_vec(), self.outside.get());
                 self.kept(Bounded::from(&exe[..]))
             }
-            // The kernel reports `/` for a file that is a mount itself, as a program that is bound into a container, if
-            // the process has left the mount namespace of that mount.
-            _ => {
-                let executions = self.executions.lock().unwrap_or_else(PoisonError::into_inner);
-                let known = executions.program(pid, ppid, parent_of);
-                drop(executions);
-                known.unwrap_or_else(|| self.kept(Bounded::from(&self.own_program[..])))
+            // The kernel reports `/` for a file that is a mount itself, as this program is if it is bound into a
+            // container, and the process has left the mount namespace of that mount.
+            Ok(_) => {
+                self.executed(pid, ppid).unwrap_or_else(|| self.kept(Bounded::from(&self.own_program[..])))
             }
+            Err(_) => self.executed(pid, ppid).unwrap_or_default(),
         };
         RecordedProcess { pid, ppid, exe, membership: None }
+    }
+
+    /// Returns the program that a process, or its nearest known ancestor, executed in the mirror.
+    fn executed(&self, pid: u32, ppid: u32) -> Option<Arc<Bounded>> {
+        let executions = self.executions.lock().unwrap_or_else(PoisonError::into_inner);
+        executions.program(pid, ppid, parent_of)
     }
 
     /// Sets the place of a process and its descendants in a parallel job.
