@@ -28,7 +28,16 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new("tree::libraries_opened_later_count_by_their_priority", &[CC], dlopen),
         Case::new("tree::a_file_that_is_not_a_program_is_a_clear_error", &[], no_program),
+        Case::new("tree::a_path_in_the_root_gets_a_hint_with_the_path_outside", &[], path_in_root),
     ]
+}
+
+fn path_in_root(workspace: &Workspace) {
+    workspace.write("root/app/bin/app", "not a program");
+    let run = workspace.compat(["tree", "--root", "root", "/app/bin/app"]).run();
+    run.fails_clearly().says("hint: name the file by its path on this machine: root/app/bin/app");
+    let run = workspace.compat(["tree", "--root", "root", "/app/bin/other"]).run();
+    run.fails_clearly().never_says("by its path");
 }
 
 /// Returns the loader's output for a start of git with these variables, from standard error or output.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::app::failure::without_internals;
-use crate::app::{Cause, Failure};
+use crate::app::{Cause, Failure, output};
 use crate::cli::{Context, Exit, failure};
 use compat_mirror::enter::{self, ExternalPlace, LeadSocket, Outcome, Rank, RankRole, Task};
 use compat_mirror::record::{self, Options, Selection, rank};
@@ -157,10 +157,8 @@ fn record(
         return Err(failure.with_hint(Some(hint)));
     }
     if let Some(directory) = &arguments.out_dir {
-        record::out::make_directories(directory).map_err(|source| {
-            let error = record::Error::Log { path: directory.clone(), source };
-            Failure::undecided(&error).with_hint(error.hint())
-        })?;
+        record::out::make_directories(directory)
+            .map_err(|source| not_recorded(&record::Error::Log { path: directory.clone(), source }))?;
     }
     let out = out(&arguments);
     if arguments.out.as_ref() != Some(&out) {
@@ -169,7 +167,7 @@ fn record(
     let options = options(&arguments, rank, out)?;
     let waits = arguments.mount;
     let recorded = record::record(&options, socket, &mut |news| news::print(news, waits, context));
-    let recorded = recorded.map_err(|error| Failure::undecided(&error).with_hint(error.hint()))?;
+    let recorded = recorded.map_err(|error| not_recorded(&error))?;
     if arguments.summary {
         super::trace::summary::print(&options.out, &recorded.log, context);
     }
@@ -231,6 +229,15 @@ fn own_rank(arguments: &Arguments) -> Result<Rank, Failure> {
         Failure::usage(message)
             .with_hint(Some("start compat with mpirun, srun or flux run, or omit --mpi".to_owned()))
     })
+}
+
+/// A log that cannot be written has the hint of every output.
+fn not_recorded(error: &record::Error) -> Failure {
+    let hint = error.hint().or_else(|| match error {
+        record::Error::Log { source, .. } => output::hint(source).map(str::to_owned),
+        record::Error::Enter(_) => None,
+    });
+    Failure::undecided(error).with_hint(hint)
 }
 
 fn refused(error: enter::Error) -> Failure {

@@ -76,14 +76,14 @@ fn tree(path: &Path, options: &TreeOptions, host: &Host) -> Result<Tree, Failure
     let shown = raw::of_path(path);
     match inside(path, options) {
         Some((root, place)) => {
-            let file =
-                file_of(path, &place, &root).map_err(|failure| failure.with_hint(hint_for_missing(path)))?;
-            refuse_what_is_no_program(path, &file)?;
+            let file = file_of(path, &place, &root)
+                .map_err(|failure| failure.with_hint(hint_for_missing(path, None)))?;
+            refuse_what_is_no_program(path, &file, None)?;
             let subject = if options.root.is_some() { &place } else { &*shown };
             Ok(load(subject, &start(&Start { path: &place, shown: subject }, host.context())))
         }
         None => {
-            refuse_what_is_no_program(path, path)?;
+            refuse_what_is_no_program(path, path, options.root.as_deref())?;
             carried(path, host, load)
         }
     }
@@ -102,8 +102,13 @@ fn inside(path: &Path, options: &TreeOptions) -> Option<(Root, String)> {
     in_root::inside(path, typed)
 }
 
-/// Returns a hint for a path that does not exist. The user may have typed the reference of an image.
-fn hint_for_missing(path: &Path) -> Option<String> {
+/// Returns a hint for a path that does not exist. The user may have typed the reference of an image, or a path in the
+/// root.
+fn hint_for_missing(path: &Path, root: Option<&Path>) -> Option<String> {
+    let in_root = root.map(|root| root.join(path.strip_prefix("/").unwrap_or(path)));
+    if let Some(in_root) = in_root.filter(|in_root| in_root.exists()) {
+        return Some(format!("name the file by its path on this machine: {}", in_root.display()));
+    }
     let text =
         path.to_str().filter(|text| !text.starts_with(['/', '.', '~']) && text.contains([':', '@']))?;
     Location::parse(text).ok()?;
@@ -113,10 +118,10 @@ fn hint_for_missing(path: &Path) -> Option<String> {
     ))
 }
 
-fn refuse_what_is_no_program(path: &Path, file: &Path) -> Result<(), Failure> {
+fn refuse_what_is_no_program(path: &Path, file: &Path, root: Option<&Path>) -> Result<(), Failure> {
     let metadata = std::fs::metadata(file)
         .map_err(|source| Failure::undecided(&generate::Error::Read { path: path.to_owned(), source }))
-        .map_err(|failure| failure.with_hint(hint_for_missing(path)))?;
+        .map_err(|failure| failure.with_hint(hint_for_missing(path, root)))?;
     if metadata.is_dir() {
         let hint = "name a program in it, or use compat check, which accepts directories";
         let message = format!("{} is a directory", path.display());
