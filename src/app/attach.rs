@@ -1,6 +1,6 @@
 //! Attaches a specification to an image as a referrer: the work of `compat attach`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
@@ -120,12 +120,8 @@ impl Task<'_> {
     fn document(&mut self, annotations: Annotations) -> Result<(), Failure> {
         let options = self.options;
         refuse_options(&options.image, "--generate")?;
-        let file = &options.file;
-        let specification = document::read_specification(file, self.session.stdin()).map_err(|failure| {
-            let is_missing = file != Path::new("-") && !file.exists();
-            let hint = "name a specification file, or derive one from the image with --generate";
-            if is_missing { failure.with_hint(hint.to_owned()) } else { failure }
-        })?;
+        let hint = "name a specification file, or derive one from the image with --generate";
+        let specification = document::read_specification(&options.file, self.session.stdin(), hint)?;
         let recordings = carried::read(&options.recordings, &options.file)?;
         let packing = PackOptions { subject: None, annotations, recordings };
         self.attach(self.location, options.platform.as_ref(), &specification, packing)

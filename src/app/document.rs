@@ -10,15 +10,14 @@ use compat_loader::spec;
 use compat_oci::manifest::Annotations;
 use compat_oci::{artifact, manifest};
 
-/// Reads a document and makes sure that it is a specification.
+/// Reads a document and makes sure that it is a specification. `hint` is the hint if the file does not exist.
 ///
 /// # Errors
 ///
 /// If it cannot be read or is not a specification.
-pub fn read_specification(path: &Path, stdin: &StandardInput) -> Result<Bytes, Failure> {
+pub fn read_specification(path: &Path, stdin: &StandardInput, hint: &str) -> Result<Bytes, Failure> {
     let bytes = read_document(path, stdin).map_err(|failure| {
         let is_missing = path != Path::new("-") && !path.exists();
-        let hint = "derive a specification with `compat gen PATH -o compat.json`, or name another file";
         if is_missing { failure.with_hint(hint.to_owned()) } else { failure }
     })?;
     let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
@@ -61,13 +60,13 @@ mod tests {
         let file = directory.path().join("compat.json");
         let refused = |text: &str| {
             std::fs::write(&file, text).unwrap();
-            let message = read_specification(&file, &StandardInput::default()).unwrap_err().message;
+            let message = read_specification(&file, &StandardInput::default(), "").unwrap_err().message;
             message.replace(&directory.path().display().to_string(), "")
         };
         insta::assert_snapshot!(refused("[]"), @"/compat.json cannot be pushed: not a compatibility specification: it is not a JSON object");
         insta::assert_snapshot!(refused("{}"), @"/compat.json cannot be pushed: not a compatibility specification: its version is null, not MAJOR.MINOR.PATCH");
         insta::assert_snapshot!(refused(r#"{"version":"2.0.0"}"#), @"/compat.json cannot be pushed: the specification has version 2.0.0, but this compat reads only versions up to 1");
         std::fs::write(&file, r#"{"version":"0.0.1","attributes":{}}"#).unwrap();
-        assert!(read_specification(&file, &StandardInput::default()).is_ok());
+        assert!(read_specification(&file, &StandardInput::default(), "").is_ok());
     }
 }

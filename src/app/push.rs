@@ -40,7 +40,8 @@ pub struct PushReport {
 ///
 /// If the document is not a specification, or the registry or layout does not accept it.
 pub fn push(location: &Location, options: &PushOptions, session: &Session) -> Result<PushReport, Failure> {
-    let specification = document::read_specification(&options.file, session.stdin())?;
+    let hint = "derive a specification with `compat gen PATH -o compat.json`, or name another file";
+    let specification = document::read_specification(&options.file, session.stdin(), hint)?;
     let annotations = document::annotations(&options.annotations)?;
     let recordings = carried::read(&options.recordings, &options.file)?;
     let packing = PackOptions { subject: None, annotations, recordings };

@@ -90,10 +90,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         let _ = std::io::stderr().write_all(start::TEXT.as_bytes());
         return Exit::Usage.into();
     }
-    let typed = arguments.clone();
     let matches = match chosen::matches(&arguments) {
         Some(matches) => Ok(matches),
-        None => Arguments::command().try_get_matches_from(arguments),
+        None => Arguments::command().try_get_matches_from(&arguments),
     };
     let parsed =
         matches.and_then(|matches| Ok((wants_document(&matches), Arguments::from_arg_matches(&matches)?)));
@@ -102,7 +101,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(mut error) => {
             keep_nearest_suggestion(&mut error);
             suggest_for_file(&mut error);
-            without_options_of_environment(&mut error, &typed);
+            without_options_of_environment(&mut error, &arguments);
             // Help and version go to standard output and are not errors. Everything else is wrong usage.
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Success };
             let _ = error.print();
@@ -158,19 +157,11 @@ fn suggest_for_file(error: &mut clap::Error) {
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
 }
 
-/// The options whose values can come from environment variables.
-const OPTIONS_OF_ENVIRONMENT: &[&str] =
-    &["--cache-dir", "--cache-limit", "--ca-file", "--plain-http", "--timeout", "--retries"];
-
 /// Replaces the usage line if it shows options that were not typed as if they were required. clap treats an option
 /// from an environment variable as typed.
 fn without_options_of_environment(error: &mut clap::Error, typed: &[OsString]) {
     let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return };
     let usage = usage.to_string();
-    let is_typed = |option: &str| typed.iter().any(|word| word.to_string_lossy().starts_with(option));
-    if !OPTIONS_OF_ENVIRONMENT.iter().any(|option| usage.contains(option) && !is_typed(option)) {
-        return;
-    }
     let mut command = Arguments::command();
     command.build();
     for word in typed.iter().skip(1) {
@@ -178,7 +169,14 @@ fn without_options_of_environment(error: &mut clap::Error, typed: &[OsString]) {
             command = subcommand;
         }
     }
-    error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
+    let is_typed = |option: &str| typed.iter().any(|word| word.to_string_lossy().starts_with(option));
+    let is_untyped = |argument: &clap::Arg| {
+        let option = format!("--{}", argument.get_long().unwrap_or_default());
+        argument.get_env().is_some() && usage.contains(&option) && !is_typed(&option)
+    };
+    if command.get_arguments().any(is_untyped) {
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
+    }
 }
 
 /// Runs one subcommand.
