@@ -76,7 +76,7 @@ pub struct RunFacts {
     pub events: u64,
     /// The number of events of unknown kinds, which are not counted.
     pub unknown: u64,
-    /// The number of events with a name that is cut. Absent if there are none.
+    /// The number of events with a name that is cut. Absent if no name is cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut: Option<u64>,
 }

@@ -14,7 +14,7 @@ const PLATFORMS: u64 = 0b1111 << 48;
 
 /// The CPU features that a loader up to 2.36 knows.
 struct Legacy {
-    /// `AT_PLATFORM`, or the loader's replacement for it; empty if there is none.
+    /// `AT_PLATFORM`, or the loader's replacement for it; empty if the processor has no such name.
     platform: &'static str,
     /// Its bit in the mask of a cache entry.
     platform_bit: u64,

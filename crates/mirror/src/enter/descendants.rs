@@ -19,7 +19,7 @@ pub(super) fn signals() -> SignalSet {
     SignalSet::of(&[&ENDING[..], &others, &STOPPING].concat())
 }
 
-/// Returns a pending signal, or `None` if there is none or the check fails.
+/// Returns a pending signal, or `None` if no signal is pending or the check fails.
 fn pending() -> Option<Received> {
     compat_sys::wait_for(&signals(), Duration::ZERO).ok().flatten()
 }

@@ -139,7 +139,7 @@ impl Descriptor {
         urls.is_some_and(|urls| !urls.is_empty())
     }
 
-    /// Returns the embedded content, verified against digest and size, or `None` if there is none.
+    /// Returns the embedded content, verified against digest and size, or `None` if the descriptor embeds nothing.
     ///
     /// # Errors
     ///

@@ -80,7 +80,7 @@ impl Client {
         }
     }
 
-    /// Waits before another attempt. Returns false if there is none.
+    /// Waits before another attempt. Returns false if the request must not be repeated.
     async fn pause_before_next(&self, request: &Request, outcome: &Result<Answer>, attempt: u32) -> bool {
         if attempt >= self.options().retries || matches!(request.body, RequestBody::Stream(..)) {
             return false;

@@ -17,7 +17,7 @@ const LONGEST_TEXT: usize = 120;
 /// The maximum number of errors of one response to show.
 const ERRORS: usize = 3;
 
-/// Returns the message about a failure without control characters. It is empty if there is none.
+/// Returns the message about a failure without control characters. It is empty if the response contains no message.
 pub(super) fn error_text(answer: &Answer) -> String {
     if let Ok(body) = serde_json::from_slice::<Value>(&answer.body)
         && let Some(text) = of_json(&body)
