@@ -3,7 +3,8 @@
 //! - [`mirror`]: a FUSE view of a root file system, with hooks for observers and for providers of file
 //!   content;
 //! - [`enter`]: a command in a mount namespace whose root is a mirror;
-//! - [`record`]: mirror + command -> recording.
+//! - [`record`]: mirror + command -> recording;
+//! - [`spindle`]: mirror + command + a cache of a slow file system.
 //!
 //! ```standalone_crate
 //! use compat_mirror::enter::{Outcome, ExternalPlace, Task};
@@ -37,3 +38,4 @@
 pub mod enter;
 pub mod mirror;
 pub mod record;
+pub mod spindle;
