@@ -37,6 +37,7 @@ mod namespace;
 mod namespace_access;
 mod namespace_processes;
 mod plan;
+pub(crate) mod private_directory;
 mod process_limit;
 mod process_status;
 mod rank_listener;

@@ -12,11 +12,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Statx};
+use rustix::fs::{AtFlags, CWD, Mode};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::error::Error;
+use super::private_directory::{self, existing, made};
 use super::walk;
 
 /// The suffix of the lock file.
@@ -51,10 +52,10 @@ impl Directories {
     /// Opens the directory for the socket of a lead, and creates it if necessary.
     fn for_lead(&self) -> Result<OwnedFd, Error> {
         if let Some(named) = &self.named {
-            return made(named).map_err(|source| closed(named, source));
+            return made(CWD, named).map_err(|source| closed(named, source));
         }
-        let own = self.runtime.iter().find_map(|path| existing(path).ok());
-        own.map_or_else(|| made(&self.temporary).map_err(|source| closed(&self.temporary, source)), Ok)
+        let own = self.runtime.iter().find_map(|path| existing(CWD, path).ok());
+        own.map_or_else(|| made(CWD, &self.temporary).map_err(|source| closed(&self.temporary, source)), Ok)
     }
 
     /// Opens the existing directories in which a lead may have created its socket. Ranks may have different
@@ -62,8 +63,8 @@ impl Directories {
     fn for_guest(&self) -> Result<Vec<OwnedFd>, Error> {
         let last = self.named.as_ref().unwrap_or(&self.temporary);
         let others = if self.named.is_some() { &[][..] } else { &self.runtime };
-        let mut found: Vec<OwnedFd> = others.iter().filter_map(|path| existing(path).ok()).collect();
-        match existing(last) {
+        let mut found: Vec<OwnedFd> = others.iter().filter_map(|path| existing(CWD, path).ok()).collect();
+        match existing(CWD, last) {
             Ok(directory) => found.push(directory),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(closed(last, source)),
@@ -74,36 +75,6 @@ impl Directories {
 
 fn closed(path: &Path, source: io::Error) -> Error {
     Error::Meeting { path: path.to_owned(), source }
-}
-
-/// Opens a private directory of this user, and creates it if necessary.
-fn made(path: &Path) -> io::Result<OwnedFd> {
-    match rustix::fs::mkdir(path, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => existing(path),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Opens a private directory of this user. The last component of the path must not be a link.
-fn existing(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-    assert_own(&walk::look(&directory)?, geteuid().as_raw())?;
-    Ok(directory)
-}
-
-fn assert_own(stat: &Statx, user: u32) -> io::Result<()> {
-    let fault = match walk::kind(stat) {
-        FileType::Directory if stat.stx_uid != user => {
-            format!("it belongs to another user ({})", stat.stx_uid)
-        }
-        FileType::Directory if stat.stx_mode & 0o077 != 0 => {
-            format!("other users can enter it (mode {:o})", stat.stx_mode & 0o7777)
-        }
-        FileType::Directory => return Ok(()),
-        _ => "it is not a directory".to_owned(),
-    };
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, fault))
 }
 
 /// The lock of the lead, which nobody else can have at the same time. It is released when the process that took it
@@ -133,7 +104,10 @@ impl LeadLock {
     ) -> Result<Option<(Self, UnixListener)>, Error> {
         let directory = directories.for_lead()?;
         let failed = |source| Error::Meeting { path: shown(&directory), source };
-        let Some(lock) = lock(&directory, meeting).map_err(failed)? else { return Ok(None) };
+        let Some(lock) = private_directory::lock(&directory, &format!("{meeting}{LOCK}")).map_err(failed)?
+        else {
+            return Ok(None);
+        };
         let listener = listen(&directory, meeting).map_err(failed)?;
         let lock = Self { directory, name: meeting.to_owned(), _lock: lock, owner: std::process::id() };
         Ok(Some((lock, listener)))
@@ -186,22 +160,6 @@ impl LeadSocket {
 pub(super) fn connect(directories: &Directories, meeting: &str) -> Result<Option<UnixStream>, Error> {
     let mut found = directories.for_guest()?.into_iter();
     Ok(found.find_map(|directory| UnixStream::connect(socket(&directory, meeting)).ok()))
-}
-
-/// Locks a meeting. Returns `None` if another process holds the lock, or if the lock file was removed or replaced.
-fn lock(directory: &OwnedFd, meeting: &str) -> io::Result<Option<OwnedFd>> {
-    let name = format!("{meeting}{LOCK}");
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let lock = rustix::fs::openat(directory, &name, flags, Mode::RUSR | Mode::WUSR)?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    }
-    // The previous lead removes its lock file. A lock on a removed file excludes nobody.
-    let named = rustix::fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW);
-    let stat = rustix::fs::fstat(&lock)?;
-    Ok(named.is_ok_and(|named| named.st_ino == stat.st_ino && named.st_dev == stat.st_dev).then_some(lock))
 }
 
 /// Creates the socket, and replaces one that a killed lead left behind.
