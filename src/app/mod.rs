@@ -27,6 +27,7 @@ pub mod recording;
 pub mod select;
 pub mod session;
 pub mod source;
+pub mod spindle;
 pub mod stdin;
 pub mod target;
 pub mod tree;

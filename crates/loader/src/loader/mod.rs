@@ -88,9 +88,10 @@ pub use reason::Reason;
 pub use recorded::{RecordedStart, Unknown};
 pub use scope_files::{ScopeContext, ScopeFiles};
 pub use sealed_files::SealedFiles;
-pub use search::search_directories;
+pub use search::{platform_token, search_directories};
 pub(crate) use specified::{specify_dependency_order, specify_identification, specify_layout};
 pub use start::{start, start_and_open, start_script_line};
+pub use token::Tokens;
 
 /// The `PATH` in which a program named by `env` is searched: the usual one of a shell.
 pub const DEFAULT_PROGRAM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

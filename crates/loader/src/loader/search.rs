@@ -453,7 +453,7 @@ impl Attempt<'_, '_> {
 }
 
 /// Returns the value of `$PLATFORM` on the most basic CPU of a machine.
-fn platform_token(machine: Machine) -> &'static str {
+pub fn platform_token(machine: Machine) -> &'static str {
     match machine {
         Machine::X86_64 => "x86_64",
         Machine::AARCH64 => "aarch64",

@@ -4,7 +4,7 @@ use crate::host::MAXIMUM_PATH;
 
 /// The values of the tokens for one object.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tokens<'a> {
+pub struct Tokens<'a> {
     /// The directory of the object.
     pub origin: &'a str,
     /// `lib`, `lib64` or `lib/<triplet>`.
@@ -15,7 +15,7 @@ pub(super) struct Tokens<'a> {
 
 impl Tokens<'_> {
     /// Replaces the tokens in `text`, in both forms (`$NAME`, `${NAME}`). Unknown tokens stay unchanged.
-    pub(super) fn expand(&self, text: &str) -> String {
+    pub fn expand(&self, text: &str) -> String {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
         // The kernel refuses a longer path, and every token may be replaced by as much again.

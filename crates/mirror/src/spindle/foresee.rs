@@ -15,7 +15,8 @@ pub struct Wish {
 
 /// Predicts opens. The engine reads the wished files ahead, so a wrong wish costs time but never a wrong answer.
 pub trait Foresee: Debug + Send + Sync {
-    /// Returns the files that are probably opened after `path`, in order. `content` is its content in the cache.
+    /// Returns the files that are probably opened after `path`, in order. `content` is its content in the
+    /// cache, a file that nobody changes.
     ///
     /// It is called once for each file that was filled, by the thread that filled it. A file without a prediction,
     /// or with damaged content, has no wishes.

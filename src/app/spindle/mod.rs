@@ -1,0 +1,3 @@
+//! The parts of `compat spindle` that need more than the mirror.
+
+pub mod foresight;
