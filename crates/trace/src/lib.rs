@@ -19,7 +19,7 @@
 //!
 //! A [`Reader`] reads a recording, and a [`Writer`] writes it in one of three formats. A [`Survey`] collects the
 //! accesses of one or several recordings. [`summary`], [`files`], [`libraries`], [`processes`] and [`difference`] are
-//! made from it.
+//! made from it. [`Requests`] counts the requests of each path, from which [`savings`] are made.
 
 #![warn(missing_docs)]
 #![warn(unreachable_pub)]
@@ -43,6 +43,7 @@ mod processes;
 mod read;
 mod run;
 mod run_set;
+mod savings;
 mod summary;
 mod survey;
 mod text;
@@ -59,6 +60,7 @@ pub use perfetto::{MOST_SPACES, Spaces, Tracks};
 pub use processes::{ProcessFacts, ProcessOrder, RankFacts, processes};
 pub use read::{Ending, Foreign, ReadError, Reader};
 pub use run::{HWCAPS, Lookups, Opener, Runs, Seen};
+pub use savings::{FileSavings, Requests, Savings, ShareSavings, SizeSources, savings};
 pub use summary::{
     DirectoryMisses, DirectoryOpens, FirstTouch, PathCounts, ProgramFacts, RunFacts, Summary, TouchTimes,
     summary,
