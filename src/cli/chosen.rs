@@ -1,5 +1,5 @@
 //! Parses the command line with the arguments of the chosen subcommand only: building those of the other
-//! nineteen would slow down every start.
+//! twenty would slow down every start.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -9,7 +9,7 @@ use clap::{ArgMatches, Args, Command};
 use super::context::GlobalOptions;
 use super::{
     attach, cache, check, copy, delete, discover, explain, r#gen, host, inspect, manual, pull, push, record,
-    schema, select, trace, tree, validate,
+    schema, select, spindle, trace, tree, validate,
 };
 
 /// Returns the matches if a subcommand was typed with valid arguments. Help, versions and mistakes need the
@@ -49,6 +49,7 @@ const SUBCOMMANDS: &[(&str, Augment)] = &[
     ("cache", cache::CacheArguments::augment_args),
     ("host", host::Arguments::augment_args),
     ("record", record::Arguments::augment_args),
+    ("spindle", spindle::Arguments::augment_args),
     ("trace", trace::Arguments::augment_args),
     ("validate", validate::Arguments::augment_args),
     ("schema", schema::Arguments::augment_args),

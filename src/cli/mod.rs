@@ -27,6 +27,7 @@ pub mod report;
 pub mod schema;
 mod select;
 mod source;
+mod spindle;
 mod start;
 mod trace;
 mod tree;
@@ -74,6 +75,7 @@ pub enum Command {
     Cache(cache::CacheArguments),
     Host(host::Arguments),
     Record(record::Arguments),
+    Spindle(spindle::Arguments),
     Trace(trace::Arguments),
     Validate(validate::Arguments),
     Schema(schema::Arguments),
@@ -197,6 +199,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Cache(arguments) => cache::run(&arguments, context),
         Command::Host(arguments) => host::run(&arguments, context),
         Command::Record(arguments) => record::run(arguments, context),
+        Command::Spindle(arguments) => spindle::run(arguments, context),
         Command::Trace(arguments) => trace::run(&arguments, context),
         Command::Validate(arguments) => validate::run(&arguments, context),
         Command::Schema(arguments) => schema::run(&arguments, context),

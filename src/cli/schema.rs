@@ -48,6 +48,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("trace-libraries", document::<Vec<compat_trace::Loaded>>("trace-libraries")),
         ("trace-processes", document::<Vec<compat_trace::ProcessFacts>>("trace-processes")),
         ("trace-diff", document::<compat_trace::Difference>("trace-diff")),
+        ("spindle-savings", document::<compat_trace::Savings>("spindle-savings")),
         ("cache-list", document::<app::cache::CacheList>("cache-list")),
         ("cache-pruned", document::<app::cache::CachePruned>("cache-pruned")),
         ("error", schema::of_output::<FailureReport>(FAILURE_IDENTIFIER)),

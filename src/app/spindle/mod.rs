@@ -1,3 +1,4 @@
 //! The parts of `compat spindle` that need more than the mirror.
 
 pub mod foresight;
+pub mod savings;
