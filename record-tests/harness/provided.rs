@@ -33,6 +33,7 @@ pub fn run(cache: PathBuf) -> ExitCode {
     let read_only = std::env::var_os(READ_ONLY).is_some();
     let options = enter::Options {
         task: Task::Command(command),
+        mirrored: enter::Mirrored::Everything,
         directory: None,
         read_only,
         place: ExternalPlace::Nowhere,

@@ -21,6 +21,22 @@ pub enum Error {
     /// The id maps of a user namespace could not be written.
     #[error("could not set up the user namespace")]
     Ids(#[source] io::Error),
+    /// A directory cannot be a share.
+    #[error("could not mirror the share {}", path.display())]
+    Share {
+        /// The directory.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// The shares have no directory in common that the external mirror could show.
+    #[error("could not mount the mirror at {}: it has {shares} shares, and none contains the others", path.display())]
+    SharesApart {
+        /// The directory for other processes.
+        path: PathBuf,
+        /// The number of shares.
+        shares: usize,
+    },
     /// A mount was refused.
     #[error("could not mount the mirror at {}", place.display())]
     Mount {
@@ -136,6 +152,10 @@ impl Error {
             Self::Mount { .. } => Some(format!(
                 "{ways}; if AppArmor forbids mounts, add `--security-opt apparmor=unconfined`"
             )),
+            Self::Share { .. } => Some("--share takes an existing directory of an ordinary file system".to_owned()),
+            Self::SharesApart { .. } => {
+                Some("omit --mount-path and enter the mirror with nsenter(1), or use `--share /`".to_owned())
+            }
             Self::MountTable(_) => Some("mount /proc".to_owned()),
             Self::MountPath { .. } => {
                 Some("use an empty directory on which nothing is mounted, or a path that does not exist".to_owned())

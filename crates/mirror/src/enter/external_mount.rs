@@ -62,6 +62,37 @@ impl MountNamespace {
         fchdir(&self.root)?;
         Ok(chroot(".")?)
     }
+
+    /// The root.
+    pub(super) fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    /// Copies of the descriptors of the namespace and the root.
+    ///
+    /// # Errors
+    ///
+    /// Those of fcntl(2).
+    pub(super) fn keys(&self) -> io::Result<[OwnedFd; 2]> {
+        Ok([self.mounts.try_clone()?, self.root.try_clone()?])
+    }
+
+    /// Runs an action in the namespace, in a separate thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of unshare(2), setns(2), chroot(2) and of the action.
+    pub(super) fn there<T: Send>(&self, action: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        std::thread::scope(|scope| {
+            let thread =
+                std::thread::Builder::new().name("namespace".to_owned()).spawn_scoped(scope, || {
+                    compat_sys::unshare_directory_and_mask()?;
+                    self.enter()?;
+                    action()
+                })?;
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("an internal thread failed")))
+        })
+    }
 }
 
 /// The directory and its namespace.
@@ -154,9 +185,7 @@ impl ExternalMount {
     ///
     /// `ESTALE` if it is a different file.
     pub(super) fn find(&self, place: &[u8], known: &OwnedFd) -> io::Result<OwnedFd> {
-        let found = walk::open(&self.namespace.root, place)?;
-        let of = |file: &OwnedFd| walk::look(file).map(|stat| walk::identity(&stat));
-        if of(&found)? == of(known)? { Ok(found) } else { Err(io::Error::from_raw_os_error(libc::ESTALE)) }
+        walk::open_known(&self.namespace.root, place, known)
     }
 
     /// Enters the namespace of the directory.
@@ -263,14 +292,7 @@ impl ExternalMount {
 
     /// Runs an action in the namespace of the directory, in a separate thread.
     fn there<T: Send>(&self, action: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                compat_sys::unshare_directory_and_mask()?;
-                self.enter()?;
-                action()
-            });
-            thread.join().unwrap_or_else(|_| Err(io::Error::other("an internal thread failed")))
-        })
+        self.namespace.there(action)
     }
 }
 

@@ -29,10 +29,12 @@ mod descendants;
 mod end_request;
 mod error;
 mod external_mount;
+mod inner_namespace;
 mod job_control;
 mod join;
 mod mount_table;
 mod mount_tree;
+mod mounting;
 mod namespace;
 mod namespace_access;
 mod namespace_processes;
@@ -44,6 +46,8 @@ mod rank_listener;
 mod rendezvous;
 mod repeated_mount;
 mod server;
+mod share;
+mod share_plan;
 mod socket_directory;
 mod start;
 mod streams;
@@ -60,6 +64,7 @@ use rustix::mount::MountFlags;
 pub use error::Error;
 pub(crate) use error::too_few_processes;
 use external_mount::{ExternalMount, MountNamespace};
+use inner_namespace::InnerNamespace;
 pub use join::{Rank, RankRole, join, meet};
 pub use namespace::Users;
 pub use namespace_access::NamespaceAccess;
@@ -69,6 +74,7 @@ pub(crate) use process_limit::ProcessLimit;
 pub(crate) use process_status::ProcessStatus;
 pub use rendezvous::{Directories, LeadSocket};
 use rustix::process::Pid;
+pub use share::{Mirrored, Share, is_network, never_mirrored, shares};
 use start::Start;
 
 /// The task to run, and its options.
@@ -76,6 +82,8 @@ use start::Start;
 pub struct Options {
     /// The task inside the mirror.
     pub task: Task,
+    /// The parts of the file system that are mirrored.
+    pub mirrored: Mirrored,
     /// The working directory of the task. The default is the current directory.
     pub directory: Option<PathBuf>,
     /// Whether the mirrored volumes are read-only.
@@ -134,6 +142,12 @@ pub struct Mounted {
     pub place: Vec<u8>,
     /// Further mount points of the volume, each with its own flags.
     pub further: Vec<Vec<u8>>,
+    /// The type of the file system, such as `nfs4`.
+    pub kind: Vec<u8>,
+    /// The source of the mount, such as a device or `server:/path`.
+    pub source: Vec<u8>,
+    /// The directory of the file system that the volume shows.
+    pub directory: Vec<u8>,
     /// The stacking depth of the file system.
     pub depth: u32,
     /// Whether the volume is mounted read-only.
@@ -239,12 +253,13 @@ fn prepare_and_run(
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
     let directory = absolute(options.directory.as_deref().unwrap_or(Path::new(".")))?;
+    let options = &Options { mirrored: options.mirrored.resolved()?, ..options.clone() };
     // Check the most likely fault, a missing device, before anything is changed.
     drop(open_device()?);
     // Both depend on the mounts and user numbers that this process sees before it enters a namespace.
     let sockets = socket_directory::directories();
     let outside = open_outside(&options.place)?;
-    let entered = match namespace::enter() {
+    let entered = match namespace::enter(options.mirrored.is_partial()) {
         Ok(entered) => entered,
         Err(error) => {
             outside.and_then(Result::ok).iter().for_each(ExternalMount::discard);
@@ -307,16 +322,26 @@ fn plan_and_run(
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let root = root.map_err(|error| at_root(error.into()))?;
     let places: Vec<PathBuf> = sockets.iter().map(|directory| directory.place.clone()).collect();
-    let mut plan = Plan::new(&table, &places, |place| is_directory_or_file(&root, place));
+    let exists = |place: &[u8]| is_directory_or_file(&root, place);
+    let mut plan = match &options.mirrored {
+        Mirrored::Everything => Plan::new(&table, &places, exists),
+        Mirrored::Shares { network, further } => Plan::of_shares(&table, *network, further, &places, exists)?,
+    };
+    let outside = outside.filter(|_| fits(&plan, options));
+    if let (ExternalPlace::At(path), None) = (&options.place, outside) {
+        return Err(Error::SharesApart { path: path.clone(), shares: plan.mirrors().count() });
+    }
     let mut roots = open_roots(&root, &mut plan).map_err(at_root)?;
     repeated_mount::join(&mut plan, &mut roots, &mount_table::parse_all(&table));
     let bound = open_bound(&root, &mut plan, sockets);
-    let inside = NamespaceProcesses::new(&table);
+    let inner = inner_namespace(options, &plan)?;
+    let inside = NamespaceProcesses::new(&table, inner);
     let start = Start {
         options,
         directory,
         plan: &plan,
         inside: &inside,
+        inner: inside.inner(),
         users: entered.users,
         volumes: Vec::new(),
         bound,
@@ -326,6 +351,26 @@ fn plan_and_run(
     };
     drop(root);
     run_in(start, &roots, socket, service)
+}
+
+/// Returns a namespace for the command if its root is not mirrored.
+fn inner_namespace(options: &Options, plan: &Plan) -> Result<Option<InnerNamespace>, Error> {
+    if !options.mirrored.is_partial() {
+        return Ok(None);
+    }
+    if plan.has_root() {
+        // The server sees the old root as it is now.
+        return namespace::follow_no_longer().map(|()| None);
+    }
+    InnerNamespace::new().map(Some).map_err(Error::Namespace)
+}
+
+/// Whether an external mirror can show all shares: one of them contains the others.
+fn fits(plan: &Plan, options: &Options) -> bool {
+    let mut places = plan.steps.iter().map(plan::MountStep::place);
+    let first = places.next();
+    !options.mirrored.is_partial()
+        || first.is_some_and(|first| places.all(|place| mount_table::lies_in(place, first)))
 }
 
 fn run_in(
@@ -402,8 +447,19 @@ fn open_devices(
         let (place, depth) = (mount.place.clone(), depth_of(mount));
         let read_only = read_only || mount.flags.contains(MountFlags::RDONLY);
         let (device, outside) = (open_device()?, outside.map(Path::to_owned));
-        let further = plan.places_of(mount);
-        volumes.push(Mounted { device, root, place, further, depth, read_only, users, outside });
+        volumes.push(Mounted {
+            device,
+            root,
+            place,
+            further: plan.places_of(mount),
+            kind: mount.kind.clone(),
+            source: mount.source.clone(),
+            directory: mount.root.clone(),
+            depth,
+            read_only,
+            users,
+            outside,
+        });
     }
     Ok(volumes)
 }

@@ -25,6 +25,8 @@ const ATTEMPTS: usize = 3;
 /// A mirror, seen from the namespace in which it is mounted.
 pub(super) struct MountTree<'a> {
     root: OwnedFd,
+    /// The mirrored directory that its root shows.
+    of_place: &'a [u8],
     /// The path of its root, as shown to users.
     place: &'a Path,
     /// A path to `/proc` that does not lead through a mirror.
@@ -34,12 +36,23 @@ pub(super) struct MountTree<'a> {
 impl<'a> MountTree<'a> {
     /// The mirror with this root at this path.
     pub(super) fn new(root: OwnedFd, place: &'a Path, process: &'a Path) -> Self {
-        Self { root, place, process }
+        Self { root, of_place: b"/", place, process }
+    }
+
+    /// The same mirror, with a root that shows this directory and not `/`.
+    pub(super) fn of_place(self, of_place: &'a [u8]) -> Self {
+        Self { of_place, ..self }
+    }
+
+    /// A place relative to the directory that the root shows.
+    fn relative<'p>(&self, place: &'p [u8]) -> &'p [u8] {
+        let place = place.strip_prefix(self.of_place).unwrap_or(place);
+        place.strip_prefix(b"/").unwrap_or(place)
     }
 
     /// The path of a place in the mirror, as shown to users.
     pub(super) fn shown(&self, place: &[u8]) -> PathBuf {
-        let place = place.strip_prefix(b"/").unwrap_or(place);
+        let place = self.relative(place);
         if place.is_empty() { self.place.to_owned() } else { self.place.join(OsStr::from_bytes(place)) }
     }
 
@@ -49,7 +62,7 @@ impl<'a> MountTree<'a> {
     ///
     /// Those of [`walk::open`].
     pub(super) fn open(&self, place: &[u8]) -> io::Result<OwnedFd> {
-        walk::open(&self.root, place)
+        walk::open(&self.root, self.relative(place))
     }
 
     /// The path of an open file for mount(2) and similar calls.

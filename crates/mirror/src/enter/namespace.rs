@@ -32,12 +32,12 @@ pub(super) struct Entered {
 }
 
 /// Moves this process into a new mount namespace, and into a new user namespace if necessary. This process must have no
-/// other threads.
+/// other threads. Mounts that are made later in the original namespace appear in the new one only if `follows` is set.
 ///
 /// # Errors
 ///
 /// If both are forbidden.
-pub(super) fn enter() -> Result<Entered, Error> {
+pub(super) fn enter(follows: bool) -> Result<Entered, Error> {
     let entered = match compat_sys::unshare_mounts(false) {
         Ok(()) => {
             if let Some(name) = capability::missing(capability::TO_ENTER).first() {
@@ -47,9 +47,26 @@ pub(super) fn enter() -> Result<Entered, Error> {
         }
         Err(_) => Entered { users: enter_user_namespace()?, as_user: true },
     };
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).map_err(|error| Error::Namespace(error.into()))?;
+    set_propagation(if follows {
+        MountPropagationFlags::DOWNSTREAM
+    } else {
+        MountPropagationFlags::PRIVATE
+    })?;
     Ok(entered)
+}
+
+/// Makes all mounts private, so that mounts that are made later in the original namespace do not appear here.
+///
+/// # Errors
+///
+/// Those of mount(2).
+pub(super) fn follow_no_longer() -> Result<(), Error> {
+    set_propagation(MountPropagationFlags::PRIVATE)
+}
+
+fn set_propagation(flags: MountPropagationFlags) -> Result<(), Error> {
+    let all = flags | MountPropagationFlags::REC;
+    mount_change("/", all).map_err(|error| Error::Namespace(error.into()))
 }
 
 /// Whether the current user namespace has more than one user.

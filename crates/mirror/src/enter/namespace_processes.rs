@@ -1,15 +1,18 @@
 //! The processes inside the mirror: those that share this process's mount namespace, and those in another namespace
 //! with the mirror as their root.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::inner_namespace::InnerNamespace;
 use super::mount_table::{Device, parse_all};
+use super::plan::SHARE_MIRROR;
 use super::process_status::ProcessStatus;
 
 /// The time that killed processes may take to vanish.
@@ -19,16 +22,24 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const COURTESY: Duration = Duration::from_secs(5);
 
 /// The processes inside, as seen by a process of this mount namespace.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct NamespaceProcesses {
+    /// The namespace of the command if this process is not in it.
+    inner: Option<InnerNamespace>,
     /// The devices that were mounted before the mirror. They do not belong to it.
     earlier: Vec<Device>,
 }
 
 impl NamespaceProcesses {
-    /// `table` is the mount table of the namespace before the mirror is created.
-    pub(super) fn new(table: &[u8]) -> Self {
-        Self { earlier: parse_all(table).iter().map(|mount| mount.device).collect() }
+    /// `table` is the mount table of the namespace before the mirror is created. `inner` is the namespace of the command
+    /// if this process is not in it.
+    pub(super) fn new(table: &[u8], inner: Option<InnerNamespace>) -> Self {
+        Self { inner, earlier: parse_all(table).iter().map(|mount| mount.device).collect() }
+    }
+
+    /// The namespace of the command if this process is not in it.
+    pub(super) fn inner(&self) -> Option<&InnerNamespace> {
+        self.inner.as_ref()
     }
 
     /// Kills all processes inside except for this one and those in `spared`, and waits until they are gone.
@@ -39,19 +50,42 @@ impl NamespaceProcesses {
     /// The processes inside, except for this one and those in `spared`.
     pub(super) fn others(&self, spared: &[Pid]) -> Vec<Pid> {
         let Ok(own) = fs::read_link("/proc/self/ns/mnt") else { return Vec::new() };
-        let shares =
-            |pid: Pid| look(pid, |of| fs::read_link(of.join("ns/mnt"))).is_ok_and(|there| there == own);
         let devices = self.devices();
-        let inside = |pid: &Pid| !is_kept(*pid, spared) && (shares(*pid) || is_rooted_in(*pid, &devices));
-        processes().into_iter().filter(inside).collect()
+        // Whether a namespace contains the mirror of a share. Many processes share one.
+        let mut known: BTreeMap<PathBuf, bool> = BTreeMap::new();
+        let mut inside = |pid: &Pid| {
+            let Some(inner) = &self.inner else {
+                let there = namespace_of(*pid);
+                return there.is_ok_and(|there| there == own) || is_rooted_in(*pid, &devices);
+            };
+            let Ok(there) = namespace_of(*pid) else { return false };
+            if there == own {
+                return false;
+            }
+            inner.is_named(&there) || *known.entry(there).or_insert_with(|| is_mounted_for(*pid, &devices))
+        };
+        processes().into_iter().filter(|pid| !is_kept(*pid, spared) && inside(pid)).collect()
     }
 
     /// The devices of this run's mirror that are mounted.
     fn devices(&self) -> Vec<Device> {
-        let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
-        let fuse = parse_all(&table).into_iter().filter(|mount| mount.kind == b"fuse");
+        let own = || Some(parse_all(&fs::read("/proc/self/mountinfo").ok()?));
+        let mounts = self.inner.as_ref().map_or_else(own, |inner| inner.mounts().ok());
+        let fuse = mounts.into_iter().flatten();
+        let fuse = fuse.filter(|mount| mount.kind == b"fuse" || mount.kind == SHARE_MIRROR.as_bytes());
         fuse.map(|mount| mount.device).filter(|device| !self.earlier.contains(device)).collect()
     }
+}
+
+/// The name of the mount namespace of a process.
+fn namespace_of(pid: Pid) -> io::Result<PathBuf> {
+    look(pid, |of| fs::read_link(of.join("ns/mnt")))
+}
+
+/// Whether one of these devices is mounted in the namespace of a process.
+fn is_mounted_for(pid: Pid, devices: &[Device]) -> bool {
+    let table = look(pid, |of| fs::read(of.join("mountinfo"))).unwrap_or_default();
+    parse_all(&table).iter().any(|mount| devices.contains(&mount.device))
 }
 
 /// Kills the children of this process, except for those in `spared`.
@@ -240,6 +274,6 @@ mod tests {
     #[test]
     fn devices_that_were_there_before_are_others() {
         let table = fs::read("/proc/self/mountinfo").expect("a table");
-        assert_eq!(NamespaceProcesses::new(&table).devices(), []);
+        assert_eq!(NamespaceProcesses::new(&table, None).devices(), []);
     }
 }

@@ -33,7 +33,7 @@ const KERNEL: &[&str] = &[
 ];
 
 /// Directories of kernel file systems and of sockets. Mirrored sockets would not connect to processes outside.
-const THROUGH: &[&str] = &["/proc", "/dev", "/sys", "/run"];
+pub(super) const THROUGH: &[&str] = &["/proc", "/dev", "/sys", "/run"];
 
 /// The mounts in the order in which they are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,16 @@ pub(super) enum MountStep {
     Again { mount: Mount, first: Vec<u8> },
     /// A directory or file that is bound, including the mounts inside it.
     Bind(Vec<u8>),
+}
+
+impl MountStep {
+    /// The mount point.
+    pub(super) fn place(&self) -> &[u8] {
+        match self {
+            Self::Mirror(mount) | Self::Again { mount, .. } => &mount.place,
+            Self::Bind(place) => place,
+        }
+    }
 }
 
 impl Plan {
@@ -97,12 +107,12 @@ impl Plan {
         });
     }
 
-    /// Merges the volume of a mount into that of mount `first`, and moves it after that one.
-    pub(super) fn join(&mut self, number: u64, first: u64) {
-        let at = |steps: &[MountStep], number: u64| {
-            steps.iter().position(|step| matches!(step, MountStep::Mirror(mount) if mount.number == number))
+    /// Merges the volume at `place` into that at `first`, and moves it after that one.
+    pub(super) fn join(&mut self, place: &[u8], first: &[u8]) {
+        let at = |steps: &[MountStep], place: &[u8]| {
+            steps.iter().position(|step| matches!(step, MountStep::Mirror(mount) if mount.place == place))
         };
-        let (Some(own), Some(_)) = (at(&self.steps, number), at(&self.steps, first)) else { return };
+        let (Some(own), Some(_)) = (at(&self.steps, place), at(&self.steps, first)) else { return };
         let MountStep::Mirror(mount) = self.steps.remove(own) else { return };
         let Some(before) = at(&self.steps, first) else { return };
         let MountStep::Mirror(Mount { place, .. }) = &self.steps[before] else { return };
@@ -117,6 +127,11 @@ impl Plan {
             _ => None,
         });
         places.collect()
+    }
+
+    /// Whether the root is mirrored, so that the mirror becomes the root of the command.
+    pub(super) fn has_root(&self) -> bool {
+        self.mirrors().next().is_some_and(|mount| mount.place == b"/")
     }
 
     /// The mirrored volumes, in the order in which they are mounted.
@@ -137,12 +152,15 @@ impl Plan {
 /// The type of an external mirror in the mount table. Such a mirror is not mirrored itself.
 const MIRROR: &[u8] = b"fuse.compat";
 
+/// The type of the mirror of a share in the mount table.
+pub(super) const SHARE_MIRROR: &str = "fuse.compat-share";
+
 /// Whether this is an external mirror, of this run or of another.
 pub(super) fn is_mirror(mount: &Mount) -> bool {
     mount.kind == MIRROR
 }
 
-fn is_kernels(mount: &Mount) -> bool {
+pub(super) fn is_kernels(mount: &Mount) -> bool {
     KERNEL.iter().any(|kind| mount.kind == kind.as_bytes())
 }
 

@@ -22,6 +22,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use super::Service;
 use super::control::ServerMessage;
+use super::inner_namespace::InnerNamespace;
 use super::rendezvous::{LeadLock, LeadSocket, peer_fault};
 
 /// The time that a rank may take to send its number.
@@ -67,16 +68,26 @@ impl ListenerState {
 }
 
 impl RankListener {
-    /// Admits ranks in a separate thread. This process is in the namespace of the mirror, and still has the old root.
+    /// Admits ranks in a separate thread. `inner` is the namespace of the mirror. Without it, this process is in that
+    /// namespace, and still has the old root.
     ///
     /// # Errors
     ///
     /// If the namespace cannot be opened or no thread can be started.
-    pub(super) fn open(socket: LeadSocket, to_server: PipeWriter, answer: PipeReader) -> io::Result<Self> {
+    pub(super) fn open(
+        socket: LeadSocket,
+        inner: Option<&InnerNamespace>,
+        to_server: PipeWriter,
+        answer: PipeReader,
+    ) -> io::Result<Self> {
         let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
         let user = open("/proc/self/ns/user", OFlags::RDONLY)?;
-        // A mount over `/` is reached through the name `/..`.
-        let keys = [user, open("/proc/self/ns/mnt", OFlags::RDONLY)?, open("/..", OFlags::PATH)?];
+        let [mounts, root] = match inner {
+            Some(inner) => inner.keys()?,
+            // A mount over `/` is reached through the name `/..`.
+            None => [open("/proc/self/ns/mnt", OFlags::RDONLY)?, open("/..", OFlags::PATH)?],
+        };
+        let keys = [user, mounts, root];
         let (ranks, server) = (Mutex::default(), Mutex::new((to_server, answer)));
         let shared = Arc::new(ListenerState { ranks, server, keys });
         let (for_thread, listener) = (Arc::clone(&shared), socket.listener);

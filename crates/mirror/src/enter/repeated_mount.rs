@@ -23,7 +23,7 @@ pub(super) fn join(plan: &mut Plan, roots: &mut Vec<OwnedFd>, all: &[Mount]) {
         .collect();
     for (mount, first) in mounts.iter().zip(&joined) {
         if let Some(first) = first {
-            plan.join(mount.number, mounts[*first].number);
+            plan.join(&mount.place, &mounts[*first].place);
         }
     }
     let mut kept = joined.iter().map(Option::is_none);

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::external_mount::ExternalMount;
+use super::inner_namespace::InnerNamespace;
 use super::namespace::Users;
 use super::namespace_processes::NamespaceProcesses;
 use super::plan::Plan;
@@ -17,6 +18,8 @@ pub(super) struct Start<'a> {
     pub directory: &'a Path,
     pub plan: &'a Plan,
     pub inside: &'a NamespaceProcesses,
+    /// The namespace of the command if its root is not mirrored. Otherwise, all processes share one namespace.
+    pub inner: Option<&'a InnerNamespace>,
     pub users: Users,
     /// The volumes in the order of the plan, followed by those of the external mount, if any.
     pub volumes: Vec<Mounted>,

@@ -166,7 +166,7 @@ impl Supervisor<'_> {
     }
 
     fn let_ranks_in(&self, socket: LeadSocket, answer: PipeReader) -> io::Result<RankListener> {
-        RankListener::open(socket, self.to_server.try_clone()?, answer)
+        RankListener::open(socket, self.inside.inner(), self.to_server.try_clone()?, answer)
     }
 
     /// Reports processes that entered from outside, and terminates them before the mirror is unmounted.

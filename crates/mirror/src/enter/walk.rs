@@ -35,6 +35,17 @@ pub(super) fn open_trusted(root: impl AsFd, place: &[u8]) -> io::Result<OwnedFd>
     walk(root, place, is_trusted)
 }
 
+/// Opens a place like [`open`]. It must be the same file as `known`.
+///
+/// # Errors
+///
+/// Those of [`open`], and `ESTALE` if it is a different file.
+pub(super) fn open_known(root: impl AsFd, place: &[u8], known: &OwnedFd) -> io::Result<OwnedFd> {
+    let found = open(root, place)?;
+    let same = identity(&look(&found)?) == identity(&look(known)?);
+    same.then_some(found).ok_or_else(|| io::Error::from_raw_os_error(libc::ESTALE))
+}
+
 fn walk(root: impl AsFd, place: &[u8], accept: impl Fn(&Statx, &Statx) -> bool) -> io::Result<OwnedFd> {
     let mut found = openat(root, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let mut directory = look(&found)?;

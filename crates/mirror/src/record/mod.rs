@@ -133,6 +133,7 @@ pub fn record(
     let kept = log.try_clone().map_err(failed)?;
     let entering = enter::Options {
         task: options.task.clone(),
+        mirrored: enter::Mirrored::Everything,
         directory: options.directory.clone(),
         read_only: options.read_only,
         place: options.place.clone(),
