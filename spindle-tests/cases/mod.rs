@@ -1,0 +1,11 @@
+//! The cases, one file for each theme.
+
+mod partial;
+
+use crate::harness::case::Case;
+
+/// All cases of all themes.
+pub fn all() -> Vec<Case> {
+    let themes = [partial::cases()];
+    themes.into_iter().flatten().collect()
+}
