@@ -68,7 +68,7 @@ const LIGHT: &[(&str, &[&str])] = &[
     ("compat-mirror", &["clap", "goblin", "hyper", "reqwest", "rustls", "tokio"]),
     ("compat-oci", &["clap", "goblin"]),
     ("compat-image", &["clap"]),
-    ("compat", &["compat-harness", "libtest-mimic", "oci-client"]),
+    ("compat", &["compat-harness", "fuser", "libtest-mimic", "oci-client", "slow-share"]),
 ];
 
 #[test]
