@@ -2,7 +2,9 @@
 //! asking.
 //!
 //! - [`figures`]: the counters of a run, and the document that reports them;
-//! - [`foresee`]: files that are read ahead.
+//! - [`foresee`]: files that are read ahead;
+//! - [`store`]: the contents on the node's disk, named by their SHA-256 digest.
 
 pub mod figures;
 pub mod foresee;
+pub mod store;
