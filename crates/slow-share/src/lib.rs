@@ -31,6 +31,7 @@ mod operation;
 mod pace;
 mod serve;
 mod share;
+pub mod workload;
 
 use std::path::PathBuf;
 use std::time::Duration;
