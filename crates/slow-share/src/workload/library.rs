@@ -69,15 +69,8 @@ impl Libraries {
     }
 
     fn link(&self, directory: &Path, directories: usize) -> Result<(), Error> {
-        let mut source = String::from("#include <stdio.h>\n");
-        for number in 0..self.count {
-            source.push_str(&format!("unsigned long work{number}(void);\n"));
-        }
-        source.push_str("int main(void) {\n    unsigned long sum = 0;\n");
-        for number in 0..self.count {
-            source.push_str(&format!("    sum += work{number}();\n"));
-        }
-        source.push_str("    return printf(\"%lu\\n\", sum) < 0;\n}\n");
+        let all: String = (0..self.count).map(|number| format!("WORK({number})\n")).collect();
+        let source = include_str!("fixtures/app.c").replace("ALL", &all);
         let file = directory.join("app.c");
         fs::write(&file, source).map_err(at(directory))?;
         let search: Vec<String> = (0..directories).map(|number| format!("$ORIGIN/lib{number}")).collect();
@@ -102,15 +95,11 @@ fn library(directory: &Path, number: usize, directories: usize, size: u64) -> Re
         noise(number as u64 + 1, usize::try_from(size.saturating_sub(FRAME)).unwrap_or(0).max(STEP));
     let [data, source] = ["bin", "c"].map(|kind| directory.join(format!("work{number}.{kind}")));
     fs::write(&data, &content).map_err(&error)?;
-    let text = format!(
-        "__asm__(\".pushsection .rodata\\ncontent:\\n.incbin \\\"{data}\\\"\\n.popsection\\n\");\n\
-         extern const unsigned char content[] __attribute__((visibility(\"hidden\")));\n\
-         unsigned long work{number}(void) {{\n    unsigned long sum = {number};\n\
-         for (unsigned long at = 0; at < {length}; at += {STEP}) sum += content[at];\n\
-         return sum;\n}}\n",
-        data = data.display(),
-        length = content.len(),
-    );
+    let text = include_str!("fixtures/library.c")
+        .replace("NUMBER", &number.to_string())
+        .replace("LENGTH", &content.len().to_string())
+        .replace("STEP", &STEP.to_string())
+        .replace("DATA", &data.display().to_string());
     fs::write(&source, text).map_err(&error)?;
     let library = real_name(directory, number, directories);
     let name = format!("libwork{number}.so.1");

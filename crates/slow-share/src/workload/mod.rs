@@ -131,7 +131,7 @@ fn length(path: &Path) -> io::Result<u64> {
 
 /// Bytes that look random, half of them from 16 values: they compress about as well as code.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
-    // xorshift64*, whose state must not be 0.
+    // xorshift64*: the state must not be 0.
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {

@@ -7,9 +7,7 @@ use std::path::Path;
 use super::{Error, Work, at, length, run};
 
 /// The program. The number is replaced in each copy.
-const SOURCE: &str = "#include <stdio.h>\n\
-    static const char number[] = \"number=00000\";\n\
-    int main(void) { return puts(number + 7) < 0; }\n";
+const SOURCE: &str = include_str!("fixtures/program.c");
 
 /// The replaced part.
 const PLACE: &[u8] = b"number=00000";
@@ -71,12 +69,10 @@ impl Programs {
 
     fn script(&self, count: usize, directories: usize) -> String {
         let path: Vec<String> = (0..directories).map(|number| format!("$root/bin{number}")).collect();
-        format!(
-            "root=${{0%/*}}\nPATH={}\nexport PATH\nstart=0\nwhile [ $start -lt {} ]; do\n    \
-             /bin/sh -c \"program$((start % {count})); :\"\n    start=$((start + 1))\ndone\n",
-            path.join(":"),
-            self.starts
-        )
+        include_str!("fixtures/storm.sh")
+            .replace("SEARCH", &path.join(":"))
+            .replace("STARTS", &self.starts.to_string())
+            .replace("COUNT", &count.to_string())
     }
 }
 

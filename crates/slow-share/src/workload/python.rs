@@ -96,28 +96,18 @@ fn checksum(number: usize) -> u64 {
 }
 
 fn source(number: usize) -> String {
-    let mut text = format!("\"\"\"Module {number}.\"\"\"\n\nDATA = \"{}\"\n", data(number));
-    for function in 0..10 {
-        text.push_str(&format!(
-            "\n\ndef f{function}(value, other={function}):\n    \"\"\"Returns a number.\"\"\"\n    \
-             return [value * other + item for item in range(other)]\n"
-        ));
-    }
-    text.push_str(&format!("\n\nVALUE = {number} + sum(DATA.encode())\n"));
-    text
+    let function =
+        |number: usize| include_str!("fixtures/function.py").replace("NUMBER", &number.to_string());
+    include_str!("fixtures/module.py")
+        .replace("NUMBER", &number.to_string())
+        .replace("FUNCTIONS\n", &(0..10).map(function).collect::<String>())
+        .replace("CONTENT", &data(number))
 }
 
 fn main(entries: usize, names: &[String]) -> String {
-    format!(
-        "import importlib\nimport os\nimport sys\n\n\
-         here = os.path.dirname(os.path.abspath(__file__))\n\
-         sys.dont_write_bytecode = True\n\
-         sys.path[:0] = [os.path.join(here, f\"path{{entry}}\") for entry in range({entries})]\n\
-         names = \"\"\"{}\"\"\".split()\n\
-         values = [importlib.import_module(name).VALUE for name in names]\n\
-         print(len(values), sum(values))\n",
-        names.join("\n")
-    )
+    include_str!("fixtures/main.py")
+        .replace("ENTRIES", &entries.to_string())
+        .replace("NAMES", &names.join("\n"))
 }
 
 /// Counts the compiled modules, their bytes, and the directories below a directory.
