@@ -16,8 +16,10 @@ mod r#gen;
 mod host;
 mod host_options;
 mod image;
+mod in_mirror;
 mod inspect;
 mod manual;
+mod old_name;
 mod progress;
 mod pull;
 mod push;
@@ -33,7 +35,7 @@ mod trace;
 mod tree;
 mod validate;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -208,21 +210,14 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
     }
 }
 
-/// The names of the program, as in busybox, each with the subcommand that it stands for.
-const PROGRAM_NAMES: &[(&str, &str)] =
-    &[("compat-gen", "gen"), ("compat-cli", "check"), ("fs-record", "record")];
-
 /// Inserts the subcommand that the name of the program stands for: `compat-gen FILE` is `compat gen FILE`.
 fn with_subcommand_of_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    let Some(called) = arguments.first().and_then(|name| Path::new(name).file_name()) else {
+    let called = arguments.first().and_then(|name| Path::new(name).file_name());
+    let Some(called) = called.map(OsStr::to_owned) else {
         return vec!["compat".into()];
     };
-    let subcommand =
-        PROGRAM_NAMES.iter().find(|(name, _)| called == *name).map(|(_, subcommand)| *subcommand);
-    if let Some(subcommand) = subcommand {
-        if called == "fs-record" {
-            record::with_long_options(&mut arguments);
-        }
+    if let Some(subcommand) = old_name::subcommand_of(&called) {
+        old_name::with_long_options(&mut arguments, subcommand);
         arguments.insert(1, subcommand.into());
         arguments[0] = "compat".into();
     }

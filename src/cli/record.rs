@@ -1,21 +1,17 @@
 //! `compat record`: runs a command in a mirror of the root and logs the files that it touches.
 
 mod news;
-mod old_name;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-
-use crate::app::failure::without_internals;
-use crate::app::{Cause, Failure, output};
+use crate::app::{Failure, output};
+use crate::cli::in_mirror::{ending, globs, node, place, refused, with_node};
 use crate::cli::{Context, Exit, failure};
-use compat_mirror::enter::{self, ExternalPlace, LeadSocket, Outcome, Rank, RankRole, Task};
+use compat_mirror::enter::{self, LeadSocket, Rank, RankRole, Task};
 use compat_mirror::record::{self, Options, Selection, rank};
 use compat_trace::Format;
-pub(super) use old_name::with_long_options;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -129,13 +125,14 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failu
         return Err(Failure::usage("--summary requires --format jsonl: it is made from the log"));
     }
     let rank = arguments.mpi.then(|| own_rank(&arguments)).transpose()?;
-    let socket = match rank.as_ref().map(enter::meet).transpose().map_err(refused)? {
+    let socket = match rank.as_ref().map(enter::meet).transpose().map_err(|error| refused(&error))? {
         None => None,
         Some(RankRole::Lead(socket)) => Some(socket),
         Some(RankRole::Guest(access)) => {
             let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
             let directory = arguments.workdir.unwrap_or(here);
-            let outcome = enter::join(&arguments.command, &directory, access).map_err(refused)?;
+            let outcome =
+                enter::join(&arguments.command, &directory, access).map_err(|error| refused(&error))?;
             let (exit, failure) = ending(outcome, arguments.command.first(), rank.as_ref());
             failure.iter().for_each(failure::print);
             return Ok(exit);
@@ -181,6 +178,16 @@ fn record(
     Ok(exit)
 }
 
+/// This process's rank.
+fn own_rank(arguments: &Arguments) -> Result<Rank, Failure> {
+    let (patience, directory) = (Duration::from_secs(arguments.mpi_wait), arguments.mpi_dir.clone());
+    rank::of_environment(patience, directory).ok_or_else(|| {
+        let message = format!("--mpi: no launcher set a rank ({})", rank::variables());
+        Failure::usage(message)
+            .with_hint(Some("start compat with mpirun, srun or flux run, or omit --mpi".to_owned()))
+    })
+}
+
 /// The options of the recorder.
 fn options(arguments: &Arguments, rank: Option<&Rank>, out: PathBuf) -> Result<Options, Failure> {
     let selection = Selection {
@@ -188,7 +195,7 @@ fn options(arguments: &Arguments, rank: Option<&Rank>, out: PathBuf) -> Result<O
         exclude: Some(globs(&arguments.exclude)?).filter(|globs| !globs.is_empty()),
     };
     Ok(Options {
-        place: place(arguments),
+        place: place(arguments.mount_path.as_deref(), arguments.mount),
         task: if arguments.mount { Task::Wait } else { Task::Command(arguments.command.clone()) },
         directory: arguments.workdir.clone(),
         read_only: arguments.read_only,
@@ -204,33 +211,6 @@ fn options(arguments: &Arguments, rank: Option<&Rank>, out: PathBuf) -> Result<O
     })
 }
 
-/// The place at which other processes reach the mirror: `--mount-path`, or with `--mount` only, a directory in the
-/// user's runtime directory.
-fn place(arguments: &Arguments) -> ExternalPlace {
-    match &arguments.mount_path {
-        Some(path) => ExternalPlace::At(path.clone()),
-        None if arguments.mount => {
-            let user = rustix::process::geteuid();
-            let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-            let own = own.or_else(|| Some(format!("/run/user/{}", user.as_raw()).into()));
-            let own = own.filter(|directory| directory.is_dir());
-            let directory = own.unwrap_or_else(|| if user.is_root() { "/run".into() } else { "/tmp".into() });
-            ExternalPlace::Perhaps(directory.join(format!("compat-mirror-{}", std::process::id())))
-        }
-        None => ExternalPlace::Nowhere,
-    }
-}
-
-/// This process's rank.
-fn own_rank(arguments: &Arguments) -> Result<Rank, Failure> {
-    let (patience, directory) = (Duration::from_secs(arguments.mpi_wait), arguments.mpi_dir.clone());
-    rank::of_environment(patience, directory).ok_or_else(|| {
-        let message = format!("--mpi: no launcher set a rank ({})", rank::variables());
-        Failure::usage(message)
-            .with_hint(Some("start compat with mpirun, srun or flux run, or omit --mpi".to_owned()))
-    })
-}
-
 /// A log that cannot be written has the hint of every output.
 fn not_recorded(error: &record::Error) -> Failure {
     let hint = error.hint().or_else(|| match error {
@@ -238,43 +218,6 @@ fn not_recorded(error: &record::Error) -> Failure {
         record::Error::Enter(_) => None,
     });
     Failure::undecided(error).with_hint(hint)
-}
-
-fn refused(error: enter::Error) -> Failure {
-    Failure::undecided(&error).with_hint(error.hint())
-}
-
-/// The exit code, and the reason if the command did not finish.
-fn ending(outcome: Outcome, program: Option<&OsString>, rank: Option<&Rank>) -> (Exit, Option<Failure>) {
-    let program = program.map(PathBuf::from).unwrap_or_default();
-    let code = |code: i32| Exit::Command(u8::try_from(code).unwrap_or(u8::MAX));
-    let mut hint = None;
-    let (exit, message) = match outcome {
-        Outcome::Ended(ended) => return (code(ended), None),
-        Outcome::NotExecuted { code: ended, error } => {
-            hint = hint_for_command(&error).map(str::to_owned);
-            (code(ended), format!("could not execute {}: {error}", program.display()))
-        }
-        Outcome::ServerKilled => {
-            (Exit::Undecided, "the mirror's server was killed, so the command was killed too".to_owned())
-        }
-        Outcome::LeadKilled => {
-            let number = rank.map_or(0, |rank| rank.number);
-            let message =
-                format!("the lead rank of this node ended, so the command of rank {number} was killed");
-            (Exit::Undecided, message)
-        }
-    };
-    (exit, Some(Failure { cause: Cause::Undecided, message: without_internals(&message), hint }))
-}
-
-/// Returns a hint for a command that could not be executed.
-fn hint_for_command(error: &std::io::Error) -> Option<&'static str> {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => Some("check the name of the command, its interpreter and PATH"),
-        std::io::ErrorKind::PermissionDenied => Some("make the file executable (chmod +x FILE)"),
-        _ => None,
-    }
 }
 
 /// The failure for an incomplete log.
@@ -292,23 +235,6 @@ fn out(arguments: &Arguments) -> PathBuf {
     }
 }
 
-fn node() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Turns `run.jsonl` into `run.node1.jsonl`.
-fn with_node(out: &Path, node: &str) -> PathBuf {
-    let stem = out.file_stem().unwrap_or_default();
-    let mut name = stem.to_owned();
-    name.push(".");
-    name.push(node);
-    if let Some(extension) = out.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    out.with_file_name(name)
-}
-
 /// A unique name: program, node, time and process.
 fn own_name(arguments: &Arguments) -> PathBuf {
     let program = arguments.command.first().map(PathBuf::from).unwrap_or_else(|| "mirror".into());
@@ -321,45 +247,4 @@ fn own_name(arguments: &Arguments) -> PathBuf {
     };
     let name = format!("{program}-{}-{}-{}.{extension}", node(), now.as_nanos(), std::process::id());
     arguments.out_dir.clone().unwrap_or_else(|| PathBuf::from(".")).join(name)
-}
-
-/// Compiles the patterns of `--include` and `--exclude`.
-///
-/// # Errors
-///
-/// If a pattern is invalid.
-pub(super) fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
-    let wrong = |error: globset::Error| Failure::usage(format!("invalid pattern: {error}"));
-    let mut builder = GlobSetBuilder::new();
-    for pattern in patterns {
-        // Paths are absolute, so a relative pattern would silently match nothing.
-        if !pattern.starts_with(['/', '*', '?', '[', '{']) {
-            let failure = Failure::usage(format!("{pattern} matches nothing: paths are absolute"));
-            return Err(failure.with_hint(Some(format!("start it with a slash, or use **/{pattern}"))));
-        }
-        builder.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(wrong)?);
-    }
-    builder.build().map_err(wrong)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_has_its_node_in_its_name() {
-        let named = |out: &str| with_node(Path::new(out), "node1").display().to_string();
-        assert_eq!(named("/runs/a.b.jsonl"), "/runs/a.b.node1.jsonl");
-        assert_eq!(named("run"), "run.node1");
-    }
-
-    #[test]
-    fn a_wrong_pattern_is_wrong_usage() {
-        let failure = globs(&["[".to_owned()]).unwrap_err();
-        assert_eq!(failure.cause, Cause::Usage);
-        assert!(failure.message.starts_with("invalid pattern: "), "{}", failure.message);
-        let relative = globs(&["data/*".to_owned()]).unwrap_err();
-        assert_eq!((relative.cause, relative.message.contains("absolute")), (Cause::Usage, true));
-        assert!(globs(&["/a/*".to_owned(), "**/a".to_owned(), "{/a,/b}/**".to_owned()]).is_ok());
-    }
 }

@@ -47,7 +47,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failu
     let options = SavingsOptions {
         recordings: arguments.dry_run,
         shares: arguments.share.iter().map(|share| resolved(share)).collect(),
-        exclude: super::record::globs(&arguments.exclude)?,
+        exclude: super::in_mirror::globs(&arguments.exclude)?,
     };
     let report = saved_by_cache(&options, &Display::new(context))?;
     match arguments.format {

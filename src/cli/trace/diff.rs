@@ -7,8 +7,8 @@ use std::slice;
 
 use super::text;
 use crate::app::{Failure, recording};
+use crate::cli::in_mirror::globs;
 use crate::cli::progress::Display;
-use crate::cli::record::globs;
 use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{CountChange, Difference, Name, Outcome, PathOutcome};
 

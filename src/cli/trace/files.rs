@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::{sink, text};
 use crate::app::{Failure, recording};
+use crate::cli::in_mirror::globs;
 use crate::cli::progress::Display;
-use crate::cli::record::globs;
 use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{Name, Order, Touched, TouchedFile};
 
