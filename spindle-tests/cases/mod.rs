@@ -1,11 +1,12 @@
 //! The cases, one file for each theme.
 
 mod partial;
+mod session;
 
 use crate::harness::case::Case;
 
 /// All cases of all themes.
 pub fn all() -> Vec<Case> {
-    let themes = [partial::cases()];
+    let themes = [partial::cases(), session::cases()];
     themes.into_iter().flatten().collect()
 }

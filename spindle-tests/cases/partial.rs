@@ -217,7 +217,7 @@ end
 fn nested(directory: &Path) {
     let script = "mkdir share
         run share env COMPAT_TEST_SHARES=network \"$PLAIN\" sh -c '
-            grep -c compat-share /proc/self/mountinfo; echo inner > share/file'; cat share/file";
+            grep -c \"$PWD/share .*compat-share\" /proc/self/mountinfo; echo inner > share/file'; cat share/file";
     let (told, said) = said(directory, script);
     assert_eq!(told, "1\ninner\n", "{said}");
 }

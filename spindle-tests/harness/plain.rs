@@ -1,6 +1,7 @@
 //! Mirrors of shares without a cache, for cases about mounts and processes. This program is started once more to run
 //! them.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +9,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use compat_mirror::enter::{self, End, ExternalPlace, Mirrored, Mounted, Outcome, Service, Task, Users};
+use compat_mirror::enter::{
+    self, End, ExternalPlace, Mirrored, Mounted, Outcome, Service, Task, Users, session,
+};
 use compat_mirror::mirror::{Holders, Options, Session, Sharing, Volume};
 
 /// The variable that names the task. If it is set, this program runs the task.
@@ -19,6 +22,15 @@ pub const SHARES: &str = "COMPAT_TEST_SHARES";
 
 /// The variable with the directory at which the mirror is also mounted.
 const MOUNT_PATH: &str = "COMPAT_TEST_MOUNT_PATH";
+
+/// The variable with the time in seconds after which a session without members ends.
+const IDLE: &str = "COMPAT_TEST_IDLE";
+
+/// The variable that makes the service fail.
+const NO_SERVICE: &str = "COMPAT_TEST_NO_SERVICE";
+
+/// The variable with the file for the figures at the end of a run.
+const FIGURES: &str = "COMPAT_TEST_FIGURES";
 
 /// Runs the task. Errors are printed.
 pub fn run(task: &OsStr) -> ExitCode {
@@ -32,15 +44,62 @@ pub fn run(task: &OsStr) -> ExitCode {
     }
 }
 
+/// The tasks: `run COMMAND…`, `start [ID]`, `join ID COMMAND…`, `list`, `figures ID` and `end ID`.
 fn attempt(task: &OsStr) -> Result<i32, enter::Error> {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut arguments = std::env::args_os().skip(1);
     match task.to_str() {
         Some("run") => {
-            let outcome = enter::run(&options(Task::Command(arguments)), None, &mut Plain::default())?;
-            Ok(code_of(outcome))
+            let options = options(Task::Command(arguments.collect()));
+            return Ok(code_of(enter::run(&options, None, &mut Plain::default())?));
         }
+        Some("start") => {
+            let idle = std::env::var(IDLE).ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(60.0);
+            let id = arguments.next().map(id_of);
+            let make = |_: &session::Id| service();
+            print(session::start(id, &options(Task::Wait), Duration::from_secs_f64(idle), make)?.to_string());
+        }
+        Some("join") => {
+            let id = id_of(arguments.next().unwrap_or_default());
+            let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
+            return Ok(code_of(session::join(&id, &arguments.collect::<Vec<_>>(), &directory)?));
+        }
+        Some("list") => session::list()?.iter().for_each(|session| print(line_of(session))),
+        Some("figures") => {
+            let figures = session::figures(&id_of(arguments.next().unwrap_or_default()))?;
+            print(String::from_utf8_lossy(&figures).into_owned());
+        }
+        Some("end") => session::end(&id_of(arguments.next().unwrap_or_default()))?,
         other => panic!("{other:?} is not a task"),
     }
+    Ok(0)
+}
+
+fn id_of(text: OsString) -> session::Id {
+    text.to_str().unwrap_or_default().parse().unwrap_or_else(|error| panic!("{text:?}: {error}"))
+}
+
+fn service() -> Result<Box<dyn Service>, session::Failure> {
+    if std::env::var_os(NO_SERVICE).is_some() {
+        let hint = Some("hint".to_owned());
+        return Err(session::Failure { message: "no service".to_owned(), hint });
+    }
+    Ok(Box::new(Plain::default()))
+}
+
+fn line_of(session: &session::Listed) -> String {
+    let status = session.status.as_ref().map(|status| {
+        let shares: Vec<String> =
+            status.shares.iter().map(|share| format!("{}={}", share.place.display(), share.kind)).collect();
+        let age = status.since.elapsed().map_or(u64::MAX, |age| age.as_secs());
+        assert!(age < 120, "it was started by this case");
+        format!(" {} {} {}", status.process, status.members, shares.join(" "))
+    });
+    format!("{}{}", session.id, status.unwrap_or_default())
+}
+
+fn print(line: String) {
+    use std::io::Write as _;
+    writeln!(io::stdout(), "{line}").expect("standard output is open");
 }
 
 /// The options in the environment.
@@ -83,6 +142,8 @@ fn report(line: &str) {
 #[derive(Default)]
 struct Plain {
     sessions: Vec<Session>,
+    /// The numbers of the commands that joined. Their number is the figures of this service.
+    joined: BTreeSet<u32>,
 }
 
 impl Service for Plain {
@@ -109,6 +170,23 @@ impl Service for Plain {
 
     fn begin(&mut self, _command: u32) -> io::Result<()> {
         Ok(())
+    }
+
+    fn joined(&mut self, _process: u32, rank: u32) {
+        assert!(self.joined.insert(rank), "each member has its own number");
+    }
+
+    fn figures(&mut self) -> Vec<u8> {
+        if std::env::var_os(FIGURES).is_some_and(|path| path == "hang") {
+            std::thread::sleep(Duration::from_secs(10));
+        }
+        format!("{} joined", self.joined.len()).into_bytes()
+    }
+
+    fn figures_of_run(&mut self, figures: Vec<u8>) {
+        if let Some(path) = std::env::var_os(FIGURES) {
+            std::fs::write(path, figures).expect("a file for the figures");
+        }
     }
 
     fn end(&mut self, _end: End) {}

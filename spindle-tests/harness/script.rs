@@ -15,12 +15,14 @@ const LIMIT: Duration = Duration::from_secs(120);
 ///
 /// - `run SHARES COMMAND…` runs a command in mirrors of shares, separated by colons. `network` stands for the
 ///   network file systems. `start` does the same in place of the shell, for the background.
+/// - `session TASK …` starts, joins, lists or ends a session (`plain`). Its socket is in `run`.
 /// - `device PATH` prints the device number of a file.
 /// - `wait_for COMMAND…` repeats a command until it succeeds.
 /// - `mirrors` prints the mount points of all mirrors.
-const START: &str = r#"mount --make-rprivate / && mount --make-rshared /
+const START: &str = r#"(umask 077; mkdir -p run); mount --make-rprivate / && mount --make-rshared /
 run() { shares=$1; shift; env TASK=run SHARES="$shares" "$PLAIN" "$@"; }
 start() { shares=$1; shift; exec env TASK=run SHARES="$shares" "$PLAIN" "$@"; }
+session() { task=$1; shift; env TASK=$task XDG_RUNTIME_DIR="$PWD/run" "$PLAIN" "$@"; }
 device() { stat -c %d "$1"; }
 wait_for() { n=0; until "$@"; do [ $((n += 1)) -gt 500 ] && { echo "no: $*" >&2; return 1; }; sleep 0.02; done; }
 mirrors() { awk '$0 ~ / - fuse\.compat/ { print $5 }' /proc/self/mountinfo; }

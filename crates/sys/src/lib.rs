@@ -31,7 +31,7 @@ pub use file_attribute::{FileAttributes, file_attributes, set_file_attributes};
 pub use fuse_device::{clone_device, close_backing, open_backing};
 pub use mapping::{map, open_regular, zeroed};
 pub use mount::{add_mount_flags, mount_number};
-pub use process::{execute, fork, unshare_directory_and_mask, unshare_mounts};
+pub use process::{close_inherited, execute, fork, unshare_directory_and_mask, unshare_mounts};
 pub use signal::{Received, SignalSet, block, ignore, is_ignored, restore, wait_for};
 pub use socket::{Peer, peer};
 pub use stream::{Stream, open_stream};

@@ -37,6 +37,22 @@ pub fn execute(command: &mut Command) -> io::Error {
     command.exec()
 }
 
+/// Closes the files that this process has inherited, except for its standard streams: the descriptors without the
+/// close-on-exec flag, which this program sets for each file that it opens. This process must have no other threads.
+pub fn close_inherited() {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > libc::STDERR_FILENO) {
+        // SAFETY: the calls take a number and no memory. No object of this program owns an inherited descriptor.
+        unsafe {
+            let flags = libc::fcntl(number, libc::F_GETFD);
+            if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
+                libc::close(number);
+            }
+        }
+    }
+}
+
 /// Gives this thread its own working directory, root and file mode creation mask.
 ///
 /// # Errors

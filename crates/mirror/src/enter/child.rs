@@ -111,12 +111,15 @@ fn enter_and_execute(
     before: &SignalSet,
     supervisor: Pid,
 ) -> Result<io::Error, Error> {
-    set_directory(directory)?;
-    let found = find_program(&command[0]);
+    let mut found = None;
+    if !access.is_partial() {
+        set_directory(directory)?;
+        found = Some(find_program(&command[0]));
+    }
     access.enter().map_err(Error::Join)?;
     end_with(supervisor)?;
     set_directory(directory)?;
-    let program = match found {
+    let program = match found.unwrap_or_else(|| find_program(&command[0])) {
         Ok(program) => program,
         Err(error) => return Ok(error),
     };

@@ -21,6 +21,8 @@ pub(super) enum ServerMessage {
     Joining(u32),
     /// Descendants of this process belong to the rank with this number. The server replies.
     Joined { process: u32, rank: u32 },
+    /// The server replies with its figures and this number (`figures_channel`).
+    Figures(u32),
     /// All processes have ended. The run has this exit code.
     End(i32),
 }
@@ -37,6 +39,7 @@ impl ServerMessage {
             Self::Begin(process) => (b'b', process, 0),
             Self::Joining(process) => (b'i', process, 0),
             Self::Joined { process, rank } => (b'j', process, rank),
+            Self::Figures(number) => (b'f', number, 0),
             Self::End(code) => (b'e', code as u32, 0),
         };
         let mut bytes = [kind; 9];
@@ -63,6 +66,7 @@ impl ServerMessage {
             b'b' => Some(Self::Begin(number)),
             b'i' => Some(Self::Joining(number)),
             b'j' => Some(Self::Joined { process: number, rank }),
+            b'f' => Some(Self::Figures(number)),
             _ => Some(Self::End(number as i32)),
         })
     }
@@ -135,7 +139,8 @@ mod tests {
     fn messages_arrive_as_they_were_sent() {
         let mut pipe = Vec::new();
         let joined = ServerMessage::Joined { process: 4711, rank: 3 };
-        let sent = [ServerMessage::Mounted(3), ServerMessage::Begin(4711), joined, ServerMessage::End(-1)];
+        let (figures, end) = (ServerMessage::Figures(9), ServerMessage::End(-1));
+        let sent = [ServerMessage::Mounted(3), ServerMessage::Begin(4711), joined, figures, end];
         sent.iter().for_each(|message| message.send(&mut pipe).expect("memory"));
         let mut rest = &*pipe;
         let received: Vec<ServerMessage> =

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::background::Failure;
 use super::process_limit::ProcessLimit;
+use super::session_id::Id;
 
 /// The reason for not running a command in a mirror.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +102,45 @@ pub enum Error {
         /// The number of the user.
         user: u32,
     },
+    /// No session has this name.
+    #[error("session {id} does not exist")]
+    NoSession {
+        /// The name.
+        id: Id,
+    },
+    /// A session already has this name.
+    #[error("session {id} is already running")]
+    SessionExists {
+        /// The name.
+        id: Id,
+    },
+    /// A session does not reply as expected.
+    #[error("session {id} {what}")]
+    Session {
+        /// The name of the session.
+        id: Id,
+        /// The state or action of the session: the rest of a sentence that begins with its name.
+        what: String,
+    },
+    /// The namespaces of a session cannot be entered.
+    #[error("could not join session {id}")]
+    SessionJoin {
+        /// The name of the session.
+        id: Id,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// The directory of the sessions' sockets is not private to this user.
+    #[error("could not use {} for sessions", path.display())]
+    SessionDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// The background process could not start the session.
+    #[error("{}", .0.message)]
+    NotStarted(Failure),
     /// The namespaces of the lead cannot be entered.
     #[error("could not join the mirror of this node's lead rank")]
     Join(#[source] io::Error),
@@ -186,6 +227,20 @@ impl Error {
             {
                 Some(too_few_processes())
             }
+            Self::NoSession { .. } => {
+                Some("`compat spindle session list` shows the sessions of this user on this node".to_owned())
+            }
+            Self::SessionExists { id } => {
+                Some(format!("join it with `--session {id}`, or end it with `compat spindle session end {id}`"))
+            }
+            Self::SessionJoin { .. } => {
+                Some("join a session as the user and in the container that started it".to_owned())
+            }
+            Self::SessionDirectory { .. } => {
+                Some("set XDG_RUNTIME_DIR to a directory that only this user can enter".to_owned())
+            }
+            Self::NotStarted(failure) => failure.hint.clone(),
+            Self::Session { .. } => None,
             Self::Serve { .. } | Self::Begin(_) | Self::Directory { .. } | Self::Process { .. } => None,
         }
     }

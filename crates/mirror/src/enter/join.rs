@@ -5,6 +5,7 @@
 //! before a namespace is passed on or entered.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,8 @@ use super::child;
 use super::control::FailureReport;
 use super::descendants::{Descendants, adopt, signals};
 use super::error::Error;
-use super::namespace_access::{NamespaceAccess, ask};
-use super::rendezvous::{Directories, LeadLock, LeadSocket, connect, is_of_several};
+use super::namespace_access::{NamespaceAccess, Refusal, ask};
+use super::rendezvous::{Directories, ExpectedRanks, LeadLock, LeadSocket, Purpose, connect, is_of_several};
 use super::streams::let_go_of_streams;
 
 /// The interval between attempts to reach the lead.
@@ -66,13 +67,12 @@ pub fn meet(rank: &Rank) -> Result<RankRole, Error> {
         if rank.leads != Some(false)
             && let Some((lock, listener)) = LeadLock::take(&rank.directories, &rank.meeting)?
         {
-            let (expected, patience) = (rank.expected, rank.patience);
-            return Ok(RankRole::Lead(LeadSocket { lock, listener, expected, patience }));
+            let expected = ExpectedRanks { number: rank.expected, patience: rank.patience };
+            return Ok(RankRole::Lead(LeadSocket { lock, listener, purpose: Purpose::Ranks(expected) }));
         }
         if rank.leads != Some(true)
             && let Some(stream) = connect(&rank.directories, &rank.meeting)?
-            && let Some(access) =
-                ask(stream, rank.number, deadline.saturating_duration_since(Instant::now()).max(PACE))?
+            && let Some(access) = admitted(rank.number, stream, deadline)?
         {
             return Ok(RankRole::Guest(access));
         }
@@ -86,6 +86,18 @@ pub fn meet(rank: &Rank) -> Result<RankRole, Error> {
         }
         std::thread::sleep(PACE);
     }
+}
+
+/// Asks the lead for admission. Returns `None` if the request must be repeated later.
+fn admitted(rank: u32, stream: UnixStream, deadline: Instant) -> Result<Option<NamespaceAccess>, Error> {
+    let left = deadline.saturating_duration_since(Instant::now()).max(PACE);
+    ask(stream, rank, left).map_err(|refusal| Error::Lead {
+        what: match refusal {
+            Refusal::Untrusted(what) => what,
+            Refusal::Never => "ended before its mirror was ready".to_owned(),
+            Refusal::Unknown => format!("does not recognise the process or user of rank {rank}"),
+        },
+    })
 }
 
 /// Runs the command of a rank in the mirror to which it was admitted.

@@ -22,6 +22,8 @@
 //!
 //! This module does not serve the mirror. A [`Service`] receives the mounted devices.
 
+mod admission;
+mod background;
 mod capability;
 mod child;
 mod control;
@@ -29,9 +31,12 @@ mod descendants;
 mod end_request;
 mod error;
 mod external_mount;
+mod figures_channel;
 mod inner_namespace;
 mod job_control;
 mod join;
+pub mod launcher;
+mod listener;
 mod mount_table;
 mod mount_tree;
 mod mounting;
@@ -46,6 +51,10 @@ mod rank_listener;
 mod rendezvous;
 mod repeated_mount;
 mod server;
+pub mod session;
+mod session_client;
+mod session_id;
+mod session_listener;
 mod share;
 mod share_plan;
 mod socket_directory;
@@ -179,6 +188,15 @@ pub trait Service {
 
     /// Announces that descendants of this process are the command of a rank.
     fn joined(&mut self, _process: u32, _rank: u32) {}
+
+    /// Returns the figures of the run so far, at most 4 MiB. Called in the server. A run without figures returns nothing.
+    fn figures(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Reports the figures of the whole run, unless there are none or the server does not return them in time. Called
+    /// in the supervisor, before the server ends.
+    fn figures_of_run(&mut self, _figures: Vec<u8>) {}
 
     /// Announces that the mirror is ready. Called in the supervisor, as are the following functions except for `end`.
     fn ready(&mut self, _ready: &Ready<'_>) {}

@@ -10,7 +10,6 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{chroot, fchdir};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::error::Error;
 use super::rendezvous::peer_fault;
 
 /// The descriptors that are required to enter the mirror of the lead.
@@ -20,28 +19,42 @@ pub struct NamespaceAccess {
     user: OwnedFd,
     mounts: OwnedFd,
     root: OwnedFd,
+    /// Whether only shares are mirrored.
+    partial: bool,
 }
 
-/// Requests admission. Returns `None` if the request must be repeated later.
+/// The reason for which admission is impossible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The process at the other end is not trusted, for this reason.
+    Untrusted(String),
+    /// Nobody is admitted any more.
+    Never,
+    /// The other end does not trust this process.
+    Unknown,
+}
+
+/// Requests admission with this request. Returns `None` if the request must be repeated later.
 pub(super) fn ask(
     mut stream: UnixStream,
-    rank: u32,
+    request: u32,
     limit: Duration,
-) -> Result<Option<NamespaceAccess>, Error> {
-    let lead = compat_sys::peer(stream.as_fd()).map_err(Error::Join)?;
+) -> Result<Option<NamespaceAccess>, Refusal> {
+    let lead = compat_sys::peer(stream.as_fd())
+        .map_err(|error| Refusal::Untrusted(format!("is unknown: {error}")))?;
     if let Some(what) = peer_fault(lead, rustix::process::geteuid().as_raw()) {
-        return Err(Error::Lead { what });
+        return Err(Refusal::Untrusted(what));
     }
     // A stopped lead does not reply.
     let _ = stream.set_read_timeout(Some(limit));
-    let answer = stream.write_all(&rank.to_ne_bytes()).and_then(|()| receive(&stream));
+    let answer = stream.write_all(&request.to_ne_bytes()).and_then(|()| receive(&stream));
     let _ = stream.set_read_timeout(None);
     match answer {
-        Ok((b'y', Some([user, mounts, root]))) => Ok(Some(NamespaceAccess { stream, user, mounts, root })),
-        Ok((b'n', _)) => Err(Error::Lead { what: "ended before its mirror was ready".to_owned() }),
-        Ok((b'x', _)) => {
-            Err(Error::Lead { what: format!("does not recognise the process or user of rank {rank}") })
+        Ok((kind @ (b'y' | b'Y'), Some([user, mounts, root]))) => {
+            Ok(Some(NamespaceAccess { stream, user, mounts, root, partial: kind == b'Y' }))
         }
+        Ok((b'n', _)) => Err(Refusal::Never),
+        Ok((b'x', _)) => Err(Refusal::Unknown),
         // This also happens while the lead of the previous job step is ending.
         Ok(_) | Err(_) => Ok(None),
     }
@@ -77,6 +90,11 @@ impl NamespaceAccess {
         move_into_link_name_space(self.mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
         fchdir(&self.root)?;
         Ok(chroot(".")?)
+    }
+
+    /// Whether only shares are mirrored.
+    pub(super) fn is_partial(&self) -> bool {
+        self.partial
     }
 
     /// Announces to the lead that from now on all requests belong to the command, and waits for its reply.

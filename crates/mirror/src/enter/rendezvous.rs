@@ -5,6 +5,7 @@
 //! that a killed lead left behind. A rank that gets the lock replaces the socket. The directory is opened and checked
 //! once, and then reached through its descriptor.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
@@ -16,6 +17,7 @@ use rustix::fs::{AtFlags, CWD, Mode};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use super::background::ReadyReport;
 use super::error::Error;
 use super::private_directory::{self, existing, made};
 use super::walk;
@@ -109,8 +111,11 @@ impl LeadLock {
             return Ok(None);
         };
         let listener = listen(&directory, meeting).map_err(failed)?;
-        let lock = Self { directory, name: meeting.to_owned(), _lock: lock, owner: std::process::id() };
-        Ok(Some((lock, listener)))
+        Ok(Some((Self::of(directory, meeting, lock), listener)))
+    }
+
+    fn of(directory: OwnedFd, meeting: &str, lock: OwnedFd) -> Self {
+        Self { directory, name: meeting.to_owned(), _lock: lock, owner: std::process::id() }
     }
 }
 
@@ -131,10 +136,29 @@ pub struct LeadSocket {
     /// The lock of the lead, held while other ranks may come.
     pub(super) lock: LeadLock,
     pub(super) listener: UnixListener,
+    pub(super) purpose: Purpose,
+}
+
+/// The processes that meet at a socket.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// The ranks of a parallel job.
+    Ranks(ExpectedRanks),
+    /// The members of a session.
+    Session {
+        /// The time without members after which the session ends.
+        idle: Duration,
+        ready: ReadyReport,
+    },
+}
+
+/// The ranks for which the lead waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExpectedRanks {
     /// The number of ranks of the node, including the lead, if known.
-    pub(super) expected: Option<u32>,
+    pub number: Option<u32>,
     /// The time for which the lead waits for missing ranks after its own command has ended.
-    pub(super) patience: Duration,
+    pub patience: Duration,
 }
 
 impl LeadSocket {
@@ -160,6 +184,33 @@ impl LeadSocket {
 pub(super) fn connect(directories: &Directories, meeting: &str) -> Result<Option<UnixStream>, Error> {
     let mut found = directories.for_guest()?.into_iter();
     Ok(found.find_map(|directory| UnixStream::connect(socket(&directory, meeting)).ok()))
+}
+
+/// Returns the names of the meetings with this prefix, in order. Removes those whose lead was killed.
+///
+/// # Errors
+///
+/// If a directory that must be private to this user is not.
+pub(super) fn meetings(directories: &Directories, prefix: &str) -> Result<Vec<String>, Error> {
+    let mut found = BTreeSet::new();
+    for directory in directories.for_guest()? {
+        let failed = |source| Error::Meeting { path: shown(&directory), source };
+        let entries = std::fs::read_dir(walk::path_of(Path::new("/proc"), &directory)).map_err(failed)?;
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        for name in names.filter(|name| name.starts_with(prefix)) {
+            let meeting = name.strip_suffix(LOCK).unwrap_or(&name);
+            match private_directory::lock(&directory, &format!("{meeting}{LOCK}")) {
+                // Nobody holds it. Its drop removes the socket and the lock file.
+                Ok(Some(lock)) => {
+                    let directory = directory.try_clone().map_err(failed)?;
+                    drop(LeadLock::of(directory, meeting, lock));
+                }
+                Ok(None) => drop(found.insert(meeting.to_owned())),
+                Err(source) => return Err(failed(source)),
+            }
+        }
+    }
+    Ok(found.into_iter().collect())
 }
 
 /// Creates the socket, and replaces one that a killed lead left behind.
@@ -250,6 +301,25 @@ mod tests {
         assert!(connect(&directories, MEETING).expect("ours").is_none());
         let (_lock, _listener) = LeadLock::take(&directories, MEETING).expect("ours").expect("nobody has it");
         assert!(connect(&directories, MEETING).expect("ours").is_some());
+    }
+
+    #[test]
+    fn meetings_are_listed_and_dead_ones_removed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let directories = in_one(directory.path());
+        let names = || meetings(&directories, "compat-record-").expect("ours");
+        assert_eq!(names(), [""; 0]);
+        let (lock, listener) = LeadLock::take(&directories, MEETING).expect("ours").expect("nobody has it");
+        let (mut dead, other) =
+            LeadLock::take(&directories, "compat-record-dead").expect("ours").expect("nobody has it");
+        dead.owner = 0;
+        drop((dead, other));
+        fs::write(directory.path().join("own/compat-record-lost.lock"), "").expect("a file");
+        fs::write(directory.path().join("own/another"), "").expect("a file");
+        assert_eq!(names(), [MEETING]);
+        drop((lock, listener));
+        assert_eq!(names(), [""; 0]);
+        assert_eq!(fs::read_dir(directory.path().join("own")).expect("it stays").count(), 1);
     }
 
     #[test]

@@ -66,6 +66,9 @@ fn serve(volumes: Vec<Mounted>, pipes: &mut ServerPipes, service: &mut dyn Servi
                 service.joined(process, rank);
                 let _ = pipes.answer.write_all(b"j");
             }
+            Ok(Some(ServerMessage::Figures(number))) => {
+                pipes.figures.send(number, &service.figures());
+            }
             Ok(Some(ServerMessage::End(code))) => return Ok(End::Code(code)),
             Ok(None) | Err(_) => return Ok(End::Killed),
         }

@@ -81,7 +81,7 @@ pub struct Share {
 }
 
 impl Share {
-    fn of(mount: &Mount) -> Self {
+    pub(super) fn of(mount: &Mount) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
             place: super::shown(&mount.place).to_owned(),

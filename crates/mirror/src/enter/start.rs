@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::external_mount::ExternalMount;
+use super::figures_channel::FiguresReply;
 use super::inner_namespace::InnerNamespace;
 use super::namespace::Users;
 use super::namespace_processes::NamespaceProcesses;
@@ -44,6 +45,8 @@ pub(super) struct ServerPipes {
     pub control: PipeReader,
     /// To the command's process.
     pub answer: PipeWriter,
+    /// To the supervisor, which asks for the figures.
+    pub figures: FiguresReply,
     /// To the supervisor, which reads it after the server has ended.
     pub report: PipeWriter,
 }

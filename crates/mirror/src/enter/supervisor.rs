@@ -1,17 +1,21 @@
 //! The original process. It starts the other two, passes signals on, and waits for all processes.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
+use super::admission::Admission;
 use super::control::{BEGUN, FailureReport, ServerMessage};
 use super::descendants::{Descendants, adopt, signals};
 use super::error::Error;
 use super::external_mount::ExternalMount;
+use super::figures_channel::{FiguresChannel, FiguresReply};
+use super::listener::Listener;
 use super::namespace_processes::{NamespaceProcesses, ask_to_end};
-use super::rank_listener::RankListener;
 use super::rendezvous::LeadSocket;
+use super::share::Share;
 use super::start::{CommandPipes, ServerPipes, Start};
 use super::streams::let_go_of_streams;
 use super::{Outcome, Ready, Service, Task, child, server};
@@ -38,24 +42,30 @@ pub(super) fn run(
     let (answer, to_command) = io::pipe().map_err(failed)?;
     let (from_command, report) = io::pipe().map_err(failed)?;
     let (from_server, server_report) = io::pipe().map_err(failed)?;
+    let (figures, server_figures) = io::pipe().map_err(failed)?;
     let Some(server) = compat_sys::fork().map_err(failed)? else {
         // Ranks that wait at the socket must see it closed when the supervisor is gone.
-        drop((to_server, answer, from_command, report, from_server, socket.take(), start.bound));
-        let pipes = ServerPipes { control: from_all, answer: to_command, report: server_report };
+        drop((to_server, answer, from_command, report, from_server, figures, socket.take(), start.bound));
+        let figures = FiguresReply::new(server_figures);
+        let pipes = ServerPipes { control: from_all, answer: to_command, figures, report: server_report };
         server::run(start.volumes, pipes, start.inside, start.outside, service);
     };
-    drop((from_all, to_command, server_report));
+    drop((from_all, to_command, server_report, server_figures));
     let supervisor = getpid();
     let for_ranks = answer.try_clone().map_err(failed)?;
     let Some(command) = compat_sys::fork().map_err(failed)? else {
-        drop((from_command, from_server, socket.take(), for_ranks));
+        drop((from_command, from_server, figures, socket.take(), for_ranks));
         child::run(start, CommandPipes { server: to_server, answer, report }, supervisor);
     };
     drop((start.volumes, start.bound, report, answer));
     let mut descendants = Descendants::new(command, Some(server), earlier);
     descendants.waits = start.options.task == Task::Wait;
+    let figures = to_server.try_clone().and_then(|pipe| FiguresChannel::new(pipe, figures));
     let mut supervisor = Supervisor {
         descendants,
+        figures: Arc::new(figures.map_err(failed)?),
+        shares: start.plan.mirrors().map(Share::of).collect(),
+        partial: start.options.mirrored.is_partial(),
         to_server,
         from_server,
         task: &start.options.task,
@@ -70,6 +80,10 @@ struct Supervisor<'a> {
     descendants: Descendants,
     to_server: PipeWriter,
     from_server: PipeReader,
+    figures: Arc<FiguresChannel>,
+    shares: Vec<Share>,
+    /// Whether only shares are mirrored.
+    partial: bool,
     task: &'a Task,
     inside: &'a NamespaceProcesses,
     outside: Option<&'a ExternalMount>,
@@ -94,15 +108,18 @@ impl Supervisor<'_> {
             let (process, place) = (self.descendants.command.as_raw_nonzero().get() as u32, self.outside);
             service.ready(&Ready { process, place: place.map(ExternalMount::place), as_user: self.as_user });
             let_go_of_streams();
-            listener =
-                socket.take().map(|socket| self.let_ranks_in(socket, answer)).transpose().map_err(failed)?;
+            listener = socket.take().map(|socket| self.listen(socket, answer)).transpose().map_err(failed)?;
         }
         if !self.wait_for_all(listener.as_ref(), service).map_err(failed)? {
             return self.without_server(service);
         }
         if !matches!(reported, Some(FailureReport::Failed(_))) {
             self.end_others(service);
+            if let Some(figures) = self.figures.ask().filter(|figures| !figures.is_empty()) {
+                service.figures_of_run(figures);
+            }
         }
+        self.figures.close();
         if let Some(outside) = self.outside {
             // A failure is reported after the run, which tries once more.
             let _ = outside.leave();
@@ -119,11 +136,7 @@ impl Supervisor<'_> {
     }
 
     /// Waits until the command, its descendants and all ranks have ended. Returns false if the server ends first.
-    fn wait_for_all(
-        &mut self,
-        listener: Option<&RankListener>,
-        service: &mut dyn Service,
-    ) -> io::Result<bool> {
+    fn wait_for_all(&mut self, listener: Option<&Listener>, service: &mut dyn Service) -> io::Result<bool> {
         let signals = signals();
         let mut ended_at = None;
         while !(self.descendants.reap()
@@ -137,6 +150,10 @@ impl Supervisor<'_> {
                 self.descendants.take(received);
             }
             self.descendants.end_leftovers();
+            if !self.descendants.is_asked_to_end() && listener.is_some_and(Listener::is_idle) {
+                // Handled as if a process had sent it.
+                kill_process(getpid(), Signal::TERM)?;
+            }
         }
         Ok(true)
     }
@@ -165,8 +182,10 @@ impl Supervisor<'_> {
         Ok(Outcome::ServerKilled)
     }
 
-    fn let_ranks_in(&self, socket: LeadSocket, answer: PipeReader) -> io::Result<RankListener> {
-        RankListener::open(socket, self.inside.inner(), self.to_server.try_clone()?, answer)
+    fn listen(&self, socket: LeadSocket, answer: PipeReader) -> io::Result<Listener> {
+        let server = (self.to_server.try_clone()?, answer);
+        let admission = Admission::new(self.inside.inner(), self.partial, server)?;
+        Listener::open(socket, admission, &self.figures, &self.shares)
     }
 
     /// Reports processes that entered from outside, and terminates them before the mirror is unmounted.
