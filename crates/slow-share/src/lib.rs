@@ -61,6 +61,9 @@ pub struct Options {
     pub read_only: bool,
     /// Whether the kernel checks access control lists. It asks for them with `GETXATTR`, which counts.
     pub acl: bool,
+    /// Whether nobody checks permissions. The kernel then asks for no attributes before an open or a look-up, like a
+    /// client that holds locks on them. Only root may use such a share.
+    pub unchecked: bool,
     /// The number of requests that are served at once. Further ones wait.
     pub threads: usize,
     /// The file that gets the counters on `SIGUSR1` and at the end.
@@ -80,6 +83,7 @@ impl Options {
             profile: Profile::Lustre,
             read_only: false,
             acl: false,
+            unchecked: false,
             threads: 64,
             counters: None,
             control: None,

@@ -28,13 +28,16 @@ struct Arguments {
     /// Have the kernel check access control lists.
     #[arg(long)]
     acl: bool,
+    /// Check no permissions: for root only.
+    #[arg(long)]
+    unchecked: bool,
     /// Requests that are served at once.
     #[arg(long, value_name = "N", default_value_t = 64)]
     threads: usize,
     /// The file for the counters.
     #[arg(long, value_name = "FILE")]
     counters: Option<PathBuf>,
-    /// The socket for commands: get, total, reset, delay MS, limit N, stop.
+    /// The socket for commands: get, reset, delay MS, limit N, stop.
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
     /// Send a command to a running share and print its answer.
@@ -86,6 +89,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         },
         read_only: arguments.read_only,
         acl: arguments.acl,
+        unchecked: arguments.unchecked,
         threads: arguments.threads,
         counters: arguments.counters.clone(),
         control: arguments.control.clone(),

@@ -169,14 +169,16 @@ fn mount(options: &Options, control: &Control) -> Result<BackgroundSession, Erro
         MountOption::FSName(options.source.display().to_string()),
         // `fuser` passes its own `Subtype` on to the mount program only, which root does not need.
         MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
-        MountOption::DefaultPermissions,
         MountOption::Suid,
         MountOption::Dev,
     ];
+    if !options.unchecked {
+        config.mount_options.push(MountOption::DefaultPermissions);
+    }
     if options.read_only {
         config.mount_options.push(MountOption::RO);
     }
-    config.acl = SessionACL::All;
+    config.acl = if options.unchecked { SessionACL::Owner } else { SessionACL::All };
     config.n_threads = Some(options.threads.max(1));
     config.clone_fd = true;
     Session::new(file_system, &options.mountpoint, &config)
