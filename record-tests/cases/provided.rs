@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::harness::case::{Case, case};
-use crate::harness::provided::command;
+use crate::harness::provided::{CREATED, command};
 use crate::harness::recorder::{assert_code, finish};
 
 /// The cases.
@@ -25,7 +25,7 @@ fn prepare(directory: &Path) -> std::path::PathBuf {
     fs::write(directory.join("a"), "original\n").expect("a file");
     fs::write(directory.join("b"), "declined\n").expect("a file");
     fs::write(cache.join("a"), "provided\n").expect("a file");
-    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(CREATED as u64);
     fs::File::options()
         .write(true)
         .open(directory.join("a"))

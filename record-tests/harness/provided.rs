@@ -1,4 +1,4 @@
-//! A command in a mirror whose reads are served from a directory of copies. This uses the hook for providers.
+//! A command in a mirror whose reads are served from a directory of copies. This uses the hook for caches.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -9,10 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use compat_mirror::enter::{self, End, ExternalPlace, Mounted, Outcome, Service, Task, Users};
-use compat_mirror::mirror::{Options, Provider, Session, Volume, Wanted};
+use compat_mirror::mirror::{
+    Cache, CacheEvent, CachedFile, Coherence, Content, Found, KeptFact, Options, Recalled, Session, Stamp, Volume,
+};
 
 /// The variable that names the directory of copies. If it is set, this program runs the mirror.
 pub const CACHE: &str = "COMPAT_TEST_PROVIDED_FROM";
+
+/// The time at which the files with copies were created, in seconds since 1970.
+pub const CREATED: i64 = 1_000_000_000;
 
 /// The variable that makes the mirror read-only.
 const READ_ONLY: &str = "COMPAT_TEST_PROVIDED_READ_ONLY";
@@ -65,7 +70,8 @@ impl Service for Copies {
             counts_bytes: false,
         };
         let volume = Volume::new(mounted.device, mounted.root, options, None)?;
-        self.sessions.push(Session::start(Arc::new(volume.provided_by(Arc::<Folder>::clone(&self.copies))))?);
+        let volume = volume.cached_by(Arc::<Folder>::clone(&self.copies) as Arc<dyn Cache>)?;
+        self.sessions.push(Session::start(Arc::new(volume))?);
         Ok(())
     }
 
@@ -81,10 +87,62 @@ impl Service for Copies {
 /// Copies, by the names of the files.
 struct Folder(PathBuf);
 
-impl Provider for Folder {
-    fn provide(&self, wanted: &Wanted<'_>) -> Option<File> {
-        let name = Path::new(std::ffi::OsStr::from_bytes(wanted.path)).file_name()?;
-        let copy = File::open(self.0.join(name)).ok()?;
-        (copy.metadata().ok()?.len() == wanted.stat.stx_size).then_some(copy)
+impl Cache for Folder {
+    fn coherence(&self) -> Coherence {
+        Coherence::Strict
     }
+
+    fn leaves_out(&self, _path: &[u8]) -> bool {
+        false
+    }
+
+    fn content(&self, file: &CachedFile<'_>) -> Option<Found> {
+        // The copies belong to the files as they were created.
+        if file.stat.stx_mtime.tv_sec != CREATED {
+            return None;
+        }
+        let name = Path::new(std::ffi::OsStr::from_bytes(file.path)).file_name()?;
+        let copy = File::open(self.0.join(name)).ok()?;
+        let fits = copy.metadata().ok()?.len() == file.stat.stx_size;
+        let content: Arc<dyn Content> = Arc::new(Copy { copy, stamp: Stamp::of(file.stat) });
+        fits.then_some(Found { content, stat: None })
+    }
+
+    fn recall(&self, _stamp: &Stamp) -> Recalled {
+        Recalled::default()
+    }
+
+    fn keep(&self, _stamp: &Stamp, _fact: KeptFact<'_>) {}
+
+    fn count(&self, _event: CacheEvent) {}
+}
+
+/// A copy of a file.
+struct Copy {
+    copy: File,
+    stamp: Stamp,
+}
+
+impl Content for Copy {
+    fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    fn whole(&self) -> Option<&File> {
+        Some(&self.copy)
+    }
+
+    fn is_program(&self) -> bool {
+        false
+    }
+
+    fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, rustix::io::Errno> {
+        rustix::io::pread(&self.copy, buffer, offset)
+    }
+
+    fn detach(&self) {}
+
+    fn write(&self, _data: &[u8], _offset: u64) {}
+
+    fn set_size(&self, _size: u64) {}
 }

@@ -42,6 +42,11 @@ impl FileIdentity {
         self.born != (0, 0)
     }
 
+    /// The inode number.
+    pub(super) fn inode(&self) -> u64 {
+        self.number
+    }
+
     /// Whether both files are in the same mount, as far as the kernel reports it (before Linux 5.8 it does
     /// not).
     pub(super) fn has_mount_of(&self, other: &Self) -> bool {

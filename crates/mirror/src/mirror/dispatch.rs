@@ -87,13 +87,15 @@ const UNWATCHED: Feature = Feature::DO_READDIRPLUS.with(Feature::READDIRPLUS_AUT
 fn greet(volume: &Volume, greeting: Greeting, out: &mut Vec<u8>) -> Result<(), Errno> {
     let further = [
         (volume.acl, Feature::POSIX_ACL),
-        (!volume.is_observed(), UNWATCHED),
+        // A cached volume would request the attributes of each entry from the share.
+        (!volume.is_observed() && volume.cached.is_none(), UNWATCHED),
         (!volume.options.counts_bytes, Feature::PASSTHROUGH),
     ];
     let further = further.into_iter().filter(|(is_wanted, _)| *is_wanted);
     let wanted = further.fold(WANTED, |wanted, (_, feature)| wanted.with(feature));
     let chosen = greeting.offered.common(wanted);
     let passthrough = chosen.has(Feature::PASSTHROUGH);
+    volume.protocol.store(greeting.minor, Ordering::Relaxed);
     volume.passthrough.store(passthrough, Ordering::Relaxed);
     let depth = if passthrough { volume.options.depth } else { 0 };
     write_greeting(out, greeting, chosen, LARGEST, depth);

@@ -22,6 +22,7 @@ mod access_rule;
 mod admission;
 mod arguments;
 mod attribute;
+mod cache;
 mod caller_status;
 mod dispatch;
 mod handle_cache;
@@ -34,7 +35,6 @@ mod number;
 mod observer;
 mod open_file;
 mod open_handle;
-mod provider;
 mod quota;
 mod reply;
 mod request;
@@ -48,10 +48,13 @@ mod wire;
 mod workers;
 
 pub(crate) use access_rule::has_further_rules;
+pub use cache::{
+    Ahead, Cache, CacheEvent, CachedFile, Coherence, Content, Found, KeptFact, Listed, Listing, Question,
+    Recalled,
+};
 pub use handle_cache::Holders;
 pub use long_path::{LONGEST as LONGEST_PATH, ends as path_ends};
 pub use observer::{Action, Caller, Event, Observer, Traffic};
-pub use provider::{Provider, Wanted};
 pub use session::Session;
 pub use sharing::Sharing;
 pub use stamp::{Moment, Stamp};

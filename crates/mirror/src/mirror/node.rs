@@ -4,12 +4,13 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::{Mode, OFlags, Statx, StatxAttributes};
 use rustix::io::Errno;
 
 use super::attribute::{self, FileIdentity};
+use super::cache::facts::Facts;
 use super::identity::with_all_rights;
 use super::long_path::{DEEPEST, Upward};
 use super::names::{self, UsedNames};
@@ -34,10 +35,10 @@ pub(super) struct Node {
     elsewhere: bool,
     /// Whether the descriptor was used since the cache looked last.
     pub used: AtomicBool,
-    /// Whether the file was opened for writing or truncated since the kernel knows the node.
-    pub written: AtomicBool,
     /// Whether the kernel may have some of the content in the page cache, because an open was served.
     pub cached: AtomicBool,
+    /// The facts about the file, if the volume is cached.
+    facts: OnceLock<Box<Facts>>,
     state: Mutex<NodeState>,
 }
 
@@ -129,6 +130,8 @@ pub(super) struct Opens {
     /// Whether an open has waited in vain for others to be closed. Then somebody has the file open, and no
     /// close is under way.
     pub held: bool,
+    /// Opens for which a copy of the file is read. On a cached volume, either all opens or none are of this sort.
+    pub copied: u32,
 }
 
 /// The credentials with which a file is registered for passthrough. They limit writes to the file.
@@ -139,6 +142,18 @@ pub(super) enum Registrar {
     Root,
     /// The owner of the file, without capabilities.
     Owner { user: u32, group: u32 },
+}
+
+impl Opens {
+    /// Whether the kernel reads and writes the original without this process.
+    pub(super) fn passes_original(&self) -> bool {
+        self.passed > 0 && self.copied == 0
+    }
+
+    /// Whether the kernel reads a registered copy.
+    pub(super) fn passes_copy(&self) -> bool {
+        self.passed > 0 && self.copied > 0
+    }
 }
 
 impl Node {
@@ -178,8 +193,8 @@ impl Node {
             kind: attribute::kind(stat),
             elsewhere,
             used: AtomicBool::new(false),
-            written: AtomicBool::new(false),
             cached: AtomicBool::new(false),
+            facts: OnceLock::new(),
             state: Mutex::new(state),
         })
     }
@@ -187,6 +202,11 @@ impl Node {
     fn state(&self) -> MutexGuard<'_, NodeState> {
         // A thread that panicked held the lock only for a few assignments, and each of them is complete.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the facts about the file, for a cached volume.
+    pub(super) fn facts(&self) -> &Facts {
+        self.facts.get_or_init(Box::default)
     }
 
     /// Returns the identity of the file.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rustix::io::Errno;
 
 use super::admission::Admission;
+use super::cache::{Content, Listing};
 use super::node::{Node, UsedName};
 use super::number::FileHandle;
 use super::observer::{Caller, Traffic};
@@ -36,20 +37,26 @@ pub(super) struct OpenFile {
     pub written: AtomicU64,
     _admission: Admission,
     file: OnceLock<File>,
-    /// The file that is read instead, until the original is written.
-    provided: Option<File>,
+    /// The copy that is read instead, until the file is changed through the mirror.
+    copy: Option<OpenCopy>,
+}
+
+/// A copy that is read instead of the original.
+struct OpenCopy {
+    content: Arc<dyn Content>,
+    /// The ticket of the node's facts at the open.
+    ticket: u64,
+}
+
+impl std::fmt::Debug for OpenCopy {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("OpenCopy").field("ticket", &self.ticket).finish_non_exhaustive()
+    }
 }
 
 /// Whether flags of open(2) are for writing.
 pub(super) fn is_for_writing(flags: u32) -> bool {
     flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32
-}
-
-/// Records that a file is open for writing.
-pub(super) fn note_writing(node: &Node, flags: u32) {
-    if is_for_writing(flags) || flags & libc::O_TRUNC as u32 != 0 {
-        node.written.store(true, Ordering::Release);
-    }
 }
 
 /// Whether an open with these flags permits shared writable mappings (mmap(2)).
@@ -58,14 +65,44 @@ pub(super) fn is_mappable(flags: u32) -> bool {
 }
 
 /// How an open is answered.
-#[derive(Debug)]
 pub(super) enum Opened {
     /// The kernel reads and writes the registered file with this number, bypassing this process.
     Passed(u32),
     /// This process reads and writes this file.
     Served(File),
-    /// This process reads another file instead.
-    Provided(File),
+    /// This process reads and writes this file, while the kernel reads a registered copy for other opens.
+    Beside(File),
+    /// A copy is read instead.
+    Copied {
+        content: Arc<dyn Content>,
+        /// The number of the registered copy, if the kernel reads it.
+        backing: Option<u32>,
+        /// Whether every read is sent to this process.
+        is_direct: bool,
+        /// Whether the kernel's pages are those of the copy.
+        keeps_pages: bool,
+    },
+}
+
+impl Opened {
+    /// Returns the number of the registered file that the kernel uses.
+    pub(super) fn backing(&self) -> Option<u32> {
+        match self {
+            Self::Passed(number) => Some(*number),
+            Self::Copied { backing, .. } => *backing,
+            Self::Served(_) | Self::Beside(_) => None,
+        }
+    }
+
+    /// Whether every read and write is sent to this process.
+    pub(super) fn is_direct(&self) -> bool {
+        matches!(self, Self::Beside(_) | Self::Copied { is_direct: true, .. })
+    }
+
+    /// Whether the pages that the kernel keeps stay valid.
+    pub(super) fn keeps_pages(&self) -> bool {
+        !matches!(self, Self::Copied { keeps_pages: false, .. })
+    }
 }
 
 impl OpenFile {
@@ -78,13 +115,15 @@ impl OpenFile {
         admission: Admission,
         is_direct: bool,
     ) -> Self {
-        let passed = matches!(opened, Opened::Passed(_));
-        let is_direct = is_direct && !passed;
+        let passed = opened.backing().is_some();
+        let is_direct = (is_direct || opened.is_direct()) && !passed;
         let is_warm = !passed && !is_direct && node.cached.swap(true, Ordering::Relaxed);
-        let (file, provided) = match opened {
+        let (file, copy) = match opened {
             Opened::Passed(_) => (OnceLock::new(), None),
-            Opened::Served(file) => (OnceLock::from(file), None),
-            Opened::Provided(file) => (OnceLock::new(), Some(file)),
+            Opened::Served(file) | Opened::Beside(file) => (OnceLock::from(file), None),
+            Opened::Copied { content, .. } => {
+                (OnceLock::new(), Some(OpenCopy { content, ticket: node.facts().ticket() }))
+            }
         };
         let (read, written) = (AtomicU64::new(0), AtomicU64::new(0));
         let name = node.met_as(opened_by.thread);
@@ -101,7 +140,7 @@ impl OpenFile {
             written,
             _admission,
             file,
-            provided,
+            copy,
         }
     }
 
@@ -131,9 +170,15 @@ impl OpenFile {
         (self.passed || !self.writes()) && self.node.has_name()
     }
 
-    /// Returns the file that is to be read instead of the original.
-    pub(super) fn provided(&self) -> Option<&File> {
-        self.provided.as_ref().filter(|_| !self.node.written.load(Ordering::Acquire))
+    /// Returns the copy that is to be read instead of the original.
+    pub(super) fn copy(&self) -> Option<&Arc<dyn Content>> {
+        let copy = self.copy.as_ref().filter(|copy| self.node.facts().is_unchanged(copy.ticket))?;
+        Some(&copy.content)
+    }
+
+    /// Whether a copy was opened.
+    pub(super) fn is_copied(&self) -> bool {
+        self.copy.is_some()
     }
 
     /// Returns the file. `open` opens it at the first call.
@@ -178,13 +223,21 @@ impl Uses {
     }
 }
 
-/// One open directory, with the position of its reader.
+/// The entries of an open directory.
+#[derive(Debug)]
+pub(super) enum Entries {
+    /// The original directory, with its current position.
+    Original(Mutex<(OwnedFd, u64)>),
+    /// The entries as they were listed before.
+    Listed(Arc<Listing>),
+}
+
+/// One open directory.
 #[derive(Debug)]
 pub(super) struct OpenDirectory {
     pub node: Arc<Node>,
     pub opened_by: Caller,
-    /// The descriptor, with its current position.
-    pub directory: Mutex<(OwnedFd, u64)>,
+    pub entries: Entries,
     pub _admission: Admission,
 }
 

@@ -143,7 +143,7 @@ impl<'a> Request<'a> {
         if options.only_user.is_some() {
             return Ok(());
         }
-        options.sharing.noticed();
+        volume.noticed();
         if standing == Standing::Unseen {
             return Ok(());
         }

@@ -50,6 +50,7 @@ impl Session {
     ///
     /// If no thread can be started.
     pub fn start(volume: Arc<Volume>) -> io::Result<Self> {
+        volume.introduce();
         let shared = Arc::new(SessionState { volume, workers: Workers::new(), quota: Quota::default() });
         spawn(&shared)?;
         Ok(Self { shared })

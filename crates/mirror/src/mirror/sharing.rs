@@ -36,13 +36,15 @@ impl Sharing {
         Arc::new(Self { remember, last: AtomicU64::new(0), since: AtomicU64::new(0) })
     }
 
-    /// Records a request of a caller without all rights.
-    pub fn noticed(&self) {
+    /// Records a request of a caller without all rights. Returns whether it is the first one of a period.
+    pub fn noticed(&self) -> bool {
         let now = milliseconds();
         let last = self.last.swap(now, Ordering::AcqRel);
-        if last == 0 || now > last + AFTERWARDS {
+        let is_first = last == 0 || now > last + AFTERWARDS;
+        if is_first {
             self.since.store(now, Ordering::Release);
         }
+        is_first
     }
 
     /// Whether callers without all rights may send requests.

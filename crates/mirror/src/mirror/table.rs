@@ -28,10 +28,14 @@ struct KnownNodes {
     last: u64,
     /// The forgotten nodes, the latest last. Some of them may be known again.
     forgotten: VecDeque<NodeId>,
+    /// Whether forgotten nodes keep facts. Then more of them are kept, even those that could be mistaken for a later
+    /// file with the same inode number: their facts have the stamp of the file.
+    keeps_facts: bool,
 }
 
-/// The number of forgotten nodes that are kept.
+/// The number of forgotten nodes that are kept, and the number if they have facts.
 const KEPT: usize = 16_384;
+const KEPT_WITH_FACTS: usize = 524_288;
 
 #[derive(Debug)]
 struct KnownNode {
@@ -46,6 +50,24 @@ impl NodeTable {
         inner.by_identity.insert(root.identity(), ROOT);
         inner.by_number.insert(ROOT, KnownNode { node: Arc::clone(&root), lookups: 1 });
         Self { inner: Mutex::new(inner), root }
+    }
+
+    /// Keeps forgotten nodes for their facts.
+    pub(super) fn keep_facts(&self) {
+        self.inner().keeps_facts = true;
+    }
+
+    /// Returns all nodes.
+    pub(super) fn all(&self) -> Vec<Arc<Node>> {
+        self.inner().by_number.values().map(|known| Arc::clone(&known.node)).collect()
+    }
+
+    /// Gives the node's file another node when it is found again.
+    pub(super) fn retire(&self, node: &Node) {
+        let mut inner = self.inner();
+        if node.number != ROOT && inner.by_identity.get(&node.identity()) == Some(&node.number) {
+            inner.by_identity.remove(&node.identity());
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, KnownNodes> {
@@ -138,11 +160,8 @@ impl NodeTable {
         }
         let node = Arc::clone(&known.node);
         // A node that cannot be distinguished from a later file with the same inode number is not kept.
-        let removed = if node.has_name() && node.identity().has_birth() {
-            inner.keep(number)
-        } else {
-            inner.remove(number)
-        };
+        let is_certain = inner.keeps_facts || node.identity().has_birth();
+        let removed = if node.has_name() && is_certain { inner.keep(number) } else { inner.remove(number) };
         drop(inner);
         // This closes descriptors and releases parents, which needs no lock.
         drop(removed);
@@ -154,7 +173,8 @@ impl KnownNodes {
     /// Keeps a forgotten node and drops the one that was forgotten first.
     fn keep(&mut self, number: NodeId) -> Option<KnownNode> {
         self.forgotten.push_back(number);
-        if self.forgotten.len() <= KEPT {
+        let most = if self.keeps_facts { KEPT_WITH_FACTS } else { KEPT };
+        if self.forgotten.len() <= most {
             return None;
         }
         let first = self.forgotten.pop_front()?;

@@ -3,15 +3,16 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, AtFlags, Mode, OFlags, Statx};
 use rustix::io::Errno;
 
 use super::admission::Admission;
 use super::attribute;
+use super::cache::{Cache, CachedVolume};
 use super::handle_cache::{HandleCache, Holders};
 use super::long_path::DEEPEST;
 use super::node::{self, Node};
@@ -19,7 +20,6 @@ use super::number::NodeId;
 use super::observer::{Action, Caller, Event, Observer};
 use super::open_file::{OpenDirectory, OpenFile, OpenTable, is_mappable};
 use super::open_handle::OpenHandle;
-use super::provider::Provider;
 use super::retry::Retries;
 use super::sharing::Sharing;
 use super::table::NodeTable;
@@ -67,12 +67,16 @@ pub struct Volume {
     pub(super) retries: Retries,
     /// The size of the root in the last reply to the kernel. It is used only if the root is a file.
     pub(super) root_size: AtomicU64,
+    /// The minor version of the kernel's protocol.
+    pub(super) protocol: AtomicU32,
     /// Whether the kernel may bypass this process. It is false after the first refusal.
     pub(super) passthrough: AtomicBool,
     /// Whether the volume has access control lists.
     pub(super) acl: bool,
-    /// The provider of content that is read from another place.
-    pub(super) provider: Option<Arc<dyn Provider>>,
+    /// The state of a cached volume.
+    pub(super) cached: Option<CachedVolume>,
+    /// This volume, for work in the background.
+    me: OnceLock<Weak<Self>>,
     /// Whether changes turn files into others: an overlay copies files from its lower directories.
     copies: bool,
     observer: Option<Arc<dyn Observer>>,
@@ -109,20 +113,73 @@ impl Volume {
             directories: OpenTable::default(),
             retries: Retries::default(),
             root_size: AtomicU64::new(0),
+            protocol: AtomicU32::new(0),
             passthrough: AtomicBool::new(false),
             acl,
             copies,
             options,
-            provider: None,
+            cached: None,
+            me: OnceLock::new(),
             observer,
         })
     }
 
-    /// Sets a provider for files that are opened only for reading.
-    #[must_use]
-    pub fn provided_by(mut self, provider: Arc<dyn Provider>) -> Self {
-        self.provider = Some(provider);
-        self
+    /// Keeps what is known about the files of the volume, and reads copies of them.
+    ///
+    /// # Errors
+    ///
+    /// If the attributes of the root cannot be read.
+    pub fn cached_by(mut self, cache: Arc<dyn Cache>) -> Result<Self, Errno> {
+        let root = self.reach(&self.table.root)?;
+        self.cached = Some(CachedVolume::new(cache, attribute::of_file(&*root)?));
+        self.table.keep_facts();
+        Ok(self)
+    }
+
+    /// Makes the volume available to work in the background.
+    pub(super) fn introduce(self: &Arc<Self>) {
+        let _ = self.me.set(Arc::downgrade(self));
+    }
+
+    /// Does work in the background, with the rights of the threads that answer requests.
+    pub fn later(&self, work: impl FnOnce() + Send + 'static) {
+        if let Some(cached) = &self.cached {
+            cached.patience.later(self.options.only_user.is_some(), work);
+        }
+    }
+
+    /// Returns this volume for work in the background.
+    pub(super) fn itself(&self) -> Option<Arc<Self>> {
+        self.me.get()?.upgrade()
+    }
+
+    /// Records that a file or directory is about to be changed through the mirror, or was changed just now.
+    pub(super) fn change(&self, node: &Node) {
+        if let Some(cached) = &self.cached {
+            cached.change();
+            node.facts().change();
+        }
+    }
+
+    /// Records that a name in a directory is about to be changed through the mirror, or was changed just now.
+    pub(super) fn change_name(&self, directory: &Node, name: &[u8]) {
+        if let Some(cached) = &self.cached {
+            cached.change();
+            directory.facts().change_name(name);
+        }
+    }
+
+    /// Records a request of a caller without all rights. When the first one comes, the kernel forgets the names that it
+    /// keeps for a long time.
+    pub(super) fn noticed(&self) {
+        if !self.options.sharing.noticed() {
+            return;
+        }
+        let Some(cached) = &self.cached else { return };
+        for node in self.table.all().iter().filter(|node| node.is_directory()) {
+            let names = node.facts().state().directory().long_names();
+            cached.notifier.expire(&self.device, node.number, names);
+        }
     }
 
     /// Returns the device, which is ready to be read while a request waits.
@@ -193,16 +250,18 @@ impl Volume {
         if attribute::FileIdentity::of(&stat) == node.identity() { Ok(stat) } else { Err(Errno::STALE) }
     }
 
-    fn may_write(&self, node: &Arc<Node>) -> bool {
+    pub(super) fn may_write(&self, node: &Arc<Node>) -> bool {
         let handle = self.reach(node);
         handle.is_ok_and(|handle| rustix::fs::access(self_path(&handle), Access::WRITE_OK).is_ok())
     }
 
     /// Shows the user as the owner of files that the user may write anyway (`/tmp`). In a user namespace with
     /// one user, all other owners have no number, and the kernel lets nobody write to their files.
-    fn show(&self, stat: &mut Statx, may_write: impl FnOnce() -> bool) {
+    pub(super) fn show(&self, stat: &mut Statx, may_write: impl FnOnce() -> bool) {
         let Some((user, group)) = self.options.only_user else { return };
         let foreign = stat.stx_uid != user || stat.stx_gid != group;
+        // Access control lists show their rights to write in the bits of the group.
+        let may_write = || stat.stx_mode & 0o022 != 0 && may_write();
         if foreign && attribute::kind(stat) != libc::S_IFLNK && (stat.stx_uid == user || may_write()) {
             (stat.stx_uid, stat.stx_gid) = (user, group);
         }
@@ -303,7 +362,13 @@ impl Volume {
     ///
     /// If the kernel may have decided with others (`ESTALE`). It requests the attributes and tries again.
     pub(super) fn confirm(&self, node: &Arc<Node>) -> Result<node::AccessAttributes, Errno> {
-        let now = node::AccessAttributes::of(&attribute::of_file(&*self.reach(node)?)?);
+        let (asked, ticket) = (Instant::now(), node.facts().ticket());
+        let stat = attribute::of_file(&*self.reach(node)?)?;
+        if let Some(cached) = &self.cached {
+            // The kernel's next request is answered with these.
+            self.note(cached, node, &stat, asked, ticket);
+        }
+        let now = node::AccessAttributes::of(&stat);
         if node.told().is_none_or(|told| told == now) {
             return Ok(now);
         }
@@ -350,16 +415,24 @@ impl Volume {
         {
             self.table.became(node, &stat);
         }
+        self.change(node);
     }
 
     /// Returns how long the kernel may cache the file. A file with several names is looked up each time, so
     /// that the name in use is known.
     pub(super) fn validity(&self, node: &Node, stat: &Statx) -> Validity {
-        let Validity { entry, attributes } = self.options.sharing.validity();
+        let Validity { entry, attributes } = match &self.cached {
+            Some(cached) => cached.validity(node, &self.options.sharing),
+            None => self.options.sharing.validity(),
+        };
         // A store through a mapping changes the times below without the kernel's knowledge.
         let is_mapped = node.with_opens(None, |opens| opens.passed > 0 && opens.mappable > 0);
         Validity {
-            entry: if attribute::has_several_names(stat) { Duration::ZERO } else { entry },
+            entry: if attribute::has_several_names(stat) && self.cached.is_none() {
+                Duration::ZERO
+            } else {
+                entry
+            },
             attributes: if is_mapped { Duration::ZERO } else { attributes },
         }
     }

@@ -2,18 +2,19 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::fs::{Access, AtFlags, Gid, Mode, Timestamps, Uid};
+use rustix::fs::{Access, AtFlags, Gid, Mode, Statx, Timestamps, Uid};
 use rustix::io::Errno;
 
+use super::{cached, copy};
 use crate::mirror::arguments::SetAttr;
+use crate::mirror::cache::permission;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
-use crate::mirror::wire::{change, write_attributes, write_statx, write_volume_statistics};
+use crate::mirror::wire::{Validity, change, write_attributes, write_statx, write_volume_statistics};
 
 /// Answers `FUSE_GETATTR`.
 pub(in crate::mirror) fn getattr(
@@ -21,9 +22,8 @@ pub(in crate::mirror) fn getattr(
     request: &Request<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let node = volume.table.node(request.header.node)?;
-    let stat = volume.stat(&node)?;
-    write_attributes(out, &stat, volume.validity(&node, &stat));
+    let (stat, validity) = current(volume, request)?;
+    write_attributes(out, &stat, validity);
     Ok(())
 }
 
@@ -33,10 +33,19 @@ pub(in crate::mirror) fn statx(
     request: &Request<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let node = volume.table.node(request.header.node)?;
-    let stat = volume.stat(&node)?;
-    write_statx(out, &stat, volume.validity(&node, &stat));
+    let (stat, validity) = current(volume, request)?;
+    write_statx(out, &stat, validity);
     Ok(())
+}
+
+/// Returns the attributes of the request's node, and how long the kernel may keep them.
+fn current(volume: &Volume, request: &Request<'_>) -> Result<(Statx, Validity), Errno> {
+    let node = volume.table.node(request.header.node)?;
+    if let Some(cached) = &volume.cached {
+        return cached::attributes(volume, cached, request, &node);
+    }
+    let stat = volume.stat(&node)?;
+    Ok((stat, volume.validity(&node, &stat)))
 }
 
 /// Answers `FUSE_SETATTR`: sets owner, mode, size and times in an order in which none undoes another.
@@ -49,6 +58,9 @@ pub(in crate::mirror) fn setattr(
     let (node, handle) = volume.handle(request.header.node)?;
     let result = apply(volume, request, change, &node, &handle);
     volume.changed(&node, &handle);
+    if change.has(change::SIZE) {
+        copy::repeat_size(volume, &node, change.size);
+    }
     drop(handle);
     result?;
     let stat = volume.stat(&node)?;
@@ -151,7 +163,6 @@ fn truncate(
     node: &Arc<Node>,
     handle: &OwnedFd,
 ) -> Result<(), Errno> {
-    node.written.store(true, Ordering::Release);
     if change.has(change::FH) {
         let open = volume.files.find(change.handle)?;
         let file = volume.file_of(&open)?;
@@ -177,8 +188,12 @@ fn set_times(node: &Node, handle: &OwnedFd, times: &Timestamps) -> Result<(), Er
 /// Answers `FUSE_ACCESS`. The kernel sends it only if it leaves permissions to the server: in a user
 /// namespace with one user, whose credentials this process has.
 pub(in crate::mirror) fn access(volume: &Volume, request: &Request<'_>, mask: u32) -> Result<(), Errno> {
-    let (_, handle) = volume.handle(request.header.node)?;
     let wanted = Access::from_bits_truncate(mask);
+    let node = volume.table.node(request.header.node)?;
+    if let Some(cached) = &volume.cached {
+        return permission::access(volume, cached, request, &node, wanted);
+    }
+    let handle = volume.reach(&node)?;
     rustix::fs::access(self_path(&handle), wanted)
 }
 

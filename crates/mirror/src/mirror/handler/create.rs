@@ -14,7 +14,7 @@ use crate::mirror::arguments::{Create, Creation, Link, MkDir, MkNod, SymLink};
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
-use crate::mirror::open_file::{Opened, next_open, note_writing};
+use crate::mirror::open_file::{Opened, is_for_writing, next_open};
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
 use crate::mirror::wire::write_entry;
@@ -77,6 +77,7 @@ fn made(
     let (parent, directory) = volume.handle(request.header.node)?;
     let result = request.act(volume, Subject::of(&parent).making(mask), || make(&directory));
     volume.changed(&parent, &directory);
+    volume.change_name(&parent, name);
     let result = result.and_then(|()| volume.answer_entry(out, &parent, &directory, name).map(drop));
     volume.tell(request.caller(), || parent.path_of(name), action, result.err());
     result
@@ -100,6 +101,7 @@ pub(in crate::mirror) fn link(
     let result = request.act(volume, Subject::of(&parent).owned(Some(&node)), link);
     volume.changed(&node, &handle);
     volume.changed(&parent, &directory);
+    volume.change_name(&parent, name);
     let result = result.and_then(|()| volume.answer_entry(out, &parent, &directory, name).map(drop));
     volume.tell(request.caller(), || parent.path_of(name), Action::HardLink { from: &from }, result.err());
     result
@@ -138,6 +140,7 @@ pub(in crate::mirror) fn create(
         }
     }
     volume.changed(&parent, &directory);
+    volume.change_name(&parent, name);
     let open = next_open();
     let result = file.and_then(|file| {
         let stat = attribute::of_file(&file)?;
@@ -218,12 +221,15 @@ fn answer_opened(
     file: OwnedFd,
     open: NewOpen,
 ) -> Result<(), Errno> {
-    note_writing(node, open.flags);
     // If no descriptor is left for the file, it is found by its name.
     let handle = reach(&file).ok().map(Arc::new);
     let registered = FileToRegister { file: file.as_fd(), handle: handle.as_ref(), flags: open.flags };
     let passed = register(volume, request, node, &registered)?;
     let opened = passed.map_or_else(|| Opened::Served(File::from(file)), Opened::Passed);
+    if volume.cached.is_some() && is_for_writing(open.flags) {
+        volume.change(node);
+        node.facts().begin_writing();
+    }
     write_opened(volume, request, out, node, open, opened);
     Ok(())
 }

@@ -9,17 +9,15 @@ use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::closing::wait_for_closes;
-use super::growth;
 use super::registration::{FileToRegister, check_share, register, unregister};
+use super::{copy, growth};
 use crate::mirror::admission::Admission;
 use crate::mirror::arguments::{Fsync, Read, Write};
-use crate::mirror::attribute;
 use crate::mirror::identity::with_all_rights;
 use crate::mirror::node::Node;
 use crate::mirror::number::FileHandle;
 use crate::mirror::observer::{Action, Caller};
-use crate::mirror::open_file::{OpenFile, Opened, Uses, is_for_writing, next_open, note_writing};
-use crate::mirror::provider::Wanted;
+use crate::mirror::open_file::{OpenFile, Opened, Uses, is_for_writing, next_open};
 use crate::mirror::reply::{OpenReply, SizeReply};
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
@@ -40,11 +38,11 @@ pub(in crate::mirror) fn open(
     let node = volume.table.node(request.header.node)?;
     let admission = volume.admit(request.caller())?;
     let open = next_open();
-    let result = provided(volume, request, &node, flags).and_then(|provided| match provided {
-        Some(opened) => Ok(opened),
+    let result = match &volume.cached {
+        Some(cached) => copy::open(volume, cached, request, &node, flags),
         None => open_node(volume, request, &node, flags),
-    });
-    if let Ok(Opened::Served(file) | Opened::Provided(file)) = &result
+    };
+    if let Ok(Opened::Served(file)) = &result
         && node.number == ROOT
     {
         growth::tell(volume, file);
@@ -60,52 +58,13 @@ pub(in crate::mirror) fn open(
     Ok(())
 }
 
-/// Returns the file that is read instead, if there is a provider and it has the file. The original is read if
-/// it was written since the kernel knows it. It is also read if other opens bypass this process now, because
-/// all opens of a file at one time must be of the same sort.
-///
-/// # Errors
-///
-/// If the caller may not read the file (`EACCES`).
-fn provided(
+/// Opens the original.
+pub(super) fn open_node(
     volume: &Volume,
     request: &Request<'_>,
     node: &Arc<Node>,
     flags: u32,
-) -> Result<Option<Opened>, Errno> {
-    let Some(provider) = &volume.provider else { return Ok(None) };
-    note_writing(node, flags);
-    let original = node.written.load(Ordering::Acquire) || node.with_opens(None, |opens| opens.passed > 0);
-    if node.kind != libc::S_IFREG || original {
-        return Ok(None);
-    }
-    let handle = volume.reach(node)?;
-    check_open(volume, request, node, &handle, flags)?;
-    let stat = attribute::of_file(&*handle)?;
-    let path = volume.placed(node.path());
-    let wanted = Wanted { caller: request.caller(), path: &path, stat: &stat, original: handle.as_fd() };
-    let Some(file) = provider.provide(&wanted) else { return Ok(None) };
-    Ok(node.with_opens(Some(&handle), |opens| {
-        if opens.passed == 0 && opens.served == 0 && volume.options.read_only {
-            // A provided file that cannot be registered is served. This says nothing about the volume's own
-            // files.
-            let registered = volume.passthrough.load(Ordering::Relaxed);
-            let registered =
-                registered.then(|| compat_sys::open_backing(volume.device.as_fd(), file.as_fd()));
-            if let Some(Ok(number)) = registered {
-                (opens.passed, opens.backing) = (1, number);
-                return Some(Opened::Passed(number));
-            }
-        }
-        if opens.passed > 0 {
-            return None;
-        }
-        opens.served += 1;
-        Some(Opened::Provided(file))
-    }))
-}
-
-fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32) -> Result<Opened, Errno> {
+) -> Result<Opened, Errno> {
     let truncates = flags & libc::O_TRUNC as u32 != 0;
     // If an open for reading truncates, the kernel checks only afterwards whether the program runs. The file
     // below is not marked as running if the kernel reads it for the mirror.
@@ -135,6 +94,9 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
         None => volume.reopen(&handle, flags),
     };
     match opened {
+        Ok(file) if node.with_opens(None, |opens| opens.passes_copy()) => {
+            Ok(Opened::Beside(File::from(file)))
+        }
         Ok(file) => Ok(Opened::Served(File::from(file))),
         Err(error) => {
             node.with_opens(None, |opens| opens.served -= 1);
@@ -188,7 +150,7 @@ pub(super) fn write_opened(
 ) {
     let flags = open.flags & !(libc::O_TRUNC as u32);
     let uses = Uses::of(flags);
-    let backing = if let Opened::Passed(number) = answer { number } else { 0 };
+    let (backing, keeps_pages) = (answer.backing(), answer.keeps_pages());
     node.with_opens(None, |opens| uses.begin(opens));
     if uses.mappable && matches!(answer, Opened::Passed(_)) {
         // Once stores through a mapping are possible, the kernel must not use earlier attributes.
@@ -199,10 +161,11 @@ pub(super) fn write_opened(
     let how = match (file.passed, file.is_direct) {
         (true, _) => opened::PASSTHROUGH,
         (false, true) => opened::DIRECT_IO,
-        (false, false) => opened::KEEP_CACHE,
+        (false, false) if keeps_pages => opened::KEEP_CACHE,
+        (false, false) => 0,
     };
     volume.files.insert(open.number, file);
-    OpenReply { handle: open.number, open_flags: how, backing }.write(out);
+    OpenReply { handle: open.number, open_flags: how, backing: backing.unwrap_or(0) }.write(out);
 }
 
 /// Answers `FUSE_READ`.
@@ -210,12 +173,11 @@ pub(in crate::mirror) fn read(volume: &Volume, wanted: &Read, out: &mut Vec<u8>)
     let Read { handle, offset, size } = *wanted;
     let size = size.min(LARGEST);
     let open = volume.files.find(handle)?;
-    let file = match open.provided() {
-        Some(file) => file,
-        None => volume.file_of(&open)?,
-    };
     out.resize(OUT_HEADER + size as usize, 0);
-    let count = rustix::io::pread(file, &mut out[OUT_HEADER..], offset)?;
+    let count = match open.copy() {
+        Some(content) => copy::read(volume, &open, content, &mut out[OUT_HEADER..], offset)?,
+        None => copy::read_original(volume, &open, &mut out[OUT_HEADER..], offset)?,
+    };
     out.truncate(OUT_HEADER + count);
     if open.read.fetch_add(count as u64, Ordering::Relaxed) == 0 && count > 0 {
         volume.tell(open.opened_by, || open.path(), Action::FirstRead { open: handle.0 }, None);
@@ -250,6 +212,7 @@ pub(in crate::mirror) fn write(
         _ => request.as_mapper(open.opened_by)?,
     };
     let written = write_all(reopened.as_ref().map_or(file.as_fd(), AsFd::as_fd), data, offset)?;
+    copy::repeat(volume, &open, offset, written as u64);
     open.written.fetch_add(written as u64, Ordering::Relaxed);
     SizeReply(written as u32).write(out);
     Ok(())
@@ -273,7 +236,11 @@ fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Er
 /// Answers `FUSE_RELEASE`: the last descriptor of an open was closed.
 pub(in crate::mirror) fn release(volume: &Volume, handle: FileHandle) -> Result<(), Errno> {
     let open = volume.files.find(handle)?;
-    unregister(volume, &open.node, open.passed, open.uses());
+    unregister(volume, &open);
+    if volume.cached.is_some() && open.writes() {
+        volume.change(&open.node);
+        open.node.facts().end_writing();
+    }
     let traffic = open.traffic();
     let caller = Caller { thread: 0, ..open.opened_by };
     volume.tell(caller, || open.path(), Action::Close { open: handle.0, traffic }, None);

@@ -1,7 +1,9 @@
 //! The handlers of requests, one file for each kind.
 
 pub(super) mod attribute;
+mod cached;
 mod closing;
+mod copy;
 pub(super) mod create;
 pub(super) mod directory;
 pub(super) mod file;

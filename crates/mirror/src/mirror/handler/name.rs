@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::cached;
 use crate::mirror::arguments::BatchForget;
+use crate::mirror::cache::CachedVolume;
 use crate::mirror::node::Node;
 use crate::mirror::number::NodeId;
 use crate::mirror::observer::Action;
@@ -22,9 +24,14 @@ pub(in crate::mirror) fn lookup(
     if matches!(name, b"." | b"..") {
         return lookup_handle(volume, request.header.node, name, out);
     }
-    let (parent, directory) = volume.handle(request.header.node)?;
     let thread = request.header.thread;
     let again = volume.retries.has(thread);
+    if let Some(cached) = &volume.cached
+        && !again
+    {
+        return lookup_cached(volume, cached, request, name, out);
+    }
+    let (parent, directory) = volume.handle(request.header.node)?;
     let answer = request.act(volume, Subject::reading(&parent), || {
         if again {
             volume.answer_retry(out, &parent, &directory, name, thread)
@@ -36,6 +43,29 @@ pub(in crate::mirror) fn lookup(
     let answer = answer.map_err(|error| spare_mounts(volume, &parent, name, error));
     volume.tell(request.caller(), || parent.path_of(name), Action::Lookup, answer.as_ref().err().copied());
     answer
+}
+
+/// Answers `FUSE_LOOKUP` of a cached volume.
+fn lookup_cached(
+    volume: &Volume,
+    cached: &CachedVolume,
+    request: &Request<'_>,
+    name: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let parent = volume.table.node(request.header.node)?;
+    let answer = cached::lookup(volume, cached, request, &parent, name, out);
+    let answer = answer.map_err(|error| spare_mounts(volume, &parent, name, error));
+    let error = match &answer {
+        Ok(Some(node)) => {
+            node.met(request.header.thread, &parent, name);
+            None
+        }
+        Ok(None) => Some(Errno::NOENT),
+        Err(error) => Some(*error),
+    };
+    volume.tell(request.caller(), || parent.path_of(name), Action::Lookup, error);
+    answer.map(drop)
 }
 
 /// Finds a node, or the directory that contains it, by the node's number (open_by_handle_at(2)). The kernel
@@ -109,11 +139,16 @@ pub(in crate::mirror) fn readlink(
     request: &Request<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let (node, handle) = volume.handle(request.header.node)?;
-    let target = rustix::fs::readlinkat(&*handle, c"", Vec::new());
+    let node = volume.table.node(request.header.node)?;
+    let target = match &volume.cached {
+        Some(cached) => volume.link_target(cached, &node),
+        None => volume.reach(&node).and_then(|handle| {
+            rustix::fs::readlinkat(&*handle, c"", Vec::new()).map(|target| target.into_bytes().into())
+        }),
+    };
     let error = target.as_ref().err().copied();
     volume.tell(request.caller(), || node.path_for(request.header.thread), Action::ReadLink, error);
-    out.extend_from_slice(target?.as_bytes());
+    out.extend_from_slice(&target?);
     Ok(())
 }
 

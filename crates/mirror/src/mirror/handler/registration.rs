@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::closing::wait_for_closes;
 use crate::mirror::attribute;
 use crate::mirror::node::{AccessAttributes, Node, Opens, Registrar};
-use crate::mirror::open_file::{Uses, is_for_writing};
+use crate::mirror::open_file::{OpenFile, Uses, is_for_writing};
 use crate::mirror::request::Request;
 use crate::mirror::volume::Volume;
 
@@ -45,13 +45,13 @@ pub(super) fn register(
     // A writer depends on the current attributes.
     let access =
         if opener.writes { Some(AccessAttributes::of(&attribute::of_file(file)?)) } else { node.told() };
-    if node.with_opens(None, |opens| opens.passed > 0) {
+    if node.with_opens(None, |opens| opens.passes_original()) {
         let access = access.or_else(|| Some(AccessAttributes::of(&attribute::of_file(file).ok()?)));
         let own = opener.registrar(volume, access);
-        wait_for_closes(node, |opens| opens.passed > 0 && own != Some(opens.registrar));
+        wait_for_closes(node, |opens| opens.passes_original() && own != Some(opens.registrar));
     }
     node.with_opens(handle, |opens| {
-        if opens.passed > 0 {
+        if opens.passes_original() {
             if !opener.may_share(opens.registrar)
                 || opener.writes && access.is_some_and(|access| access.appends)
             {
@@ -60,7 +60,7 @@ pub(super) fn register(
             opens.passed += 1;
             return Ok(Some(opens.backing));
         }
-        let possible = opens.served == 0 && volume.passthrough.load(Ordering::Relaxed);
+        let possible = opens.served + opens.passed == 0 && volume.passthrough.load(Ordering::Relaxed);
         if possible && node.kind == libc::S_IFREG {
             let registered = opener.registrar(volume, access).and_then(|registrar| {
                 let number = open_backing(volume, request, file, is_own, registrar)?;
@@ -83,7 +83,7 @@ pub(super) fn register(
 /// As for [`register`] (`ETXTBSY`), which may still meet a registration that is made in between.
 pub(super) fn check_share(request: &Request<'_>, node: &Node, flags: u32) -> Result<(), Errno> {
     let opener = BackingOpener::of(request, flags);
-    let meets = |opens: &Opens| opens.passed > 0 && !opener.may_share(opens.registrar);
+    let meets = |opens: &Opens| opens.passes_original() && !opener.may_share(opens.registrar);
     if wait_for_closes(node, meets) { Err(Errno::TXTBSY) } else { Ok(()) }
 }
 
@@ -185,11 +185,15 @@ fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
 }
 
 /// Takes an open back. The last one by passthrough ends the registration.
-pub(super) fn unregister(volume: &Volume, node: &Node, passed: bool, uses: Uses) {
-    node.with_opens(None, |opens| {
-        if count_close(opens, passed, uses) {
+pub(super) fn unregister(volume: &Volume, open: &OpenFile) {
+    open.node.with_opens(None, |opens| {
+        opens.copied -= u32::from(open.is_copied());
+        if count_close(opens, open.passed, open.uses()) {
             // It fails only if the connection is gone, and the registration with it.
             let _ = compat_sys::close_backing(volume.device.as_fd(), opens.backing);
+            if volume.cached.is_some() {
+                open.node.facts().state().registered = None;
+            }
         }
     });
 }

@@ -38,6 +38,8 @@ fn remove(
         let _moving = volume.handles.moving([parent.number; 2]);
         let result = rustix::fs::unlinkat(&*directory, name, flags);
         volume.changed(&parent, &directory);
+        volume.change_name(&parent, name);
+        victim.iter().for_each(|victim| volume.change(&victim.node));
         if result.is_ok()
             && let Some(victim) = victim.take()
         {
@@ -103,6 +105,8 @@ pub(in crate::mirror) fn rename(
         let result = rustix::fs::renameat_with(&*old_directory, from, &*new_directory, to, flags);
         volume.changed(&old_parent, &old_directory);
         volume.changed(&new_parent, &new_directory);
+        volume.change_name(&old_parent, from);
+        volume.change_name(&new_parent, to);
         moved.iter().chain(&replaced).for_each(|known| volume.changed(&known.node, &known.handle));
         if result.is_ok() {
             let (moved, replaced) = (moved.take(), replaced.take());

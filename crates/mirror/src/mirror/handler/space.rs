@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{FallocateFlags, IFlags, SeekFrom};
 use rustix::io::Errno;
 
+use super::copy;
 use crate::mirror::arguments::{CopyFileRange, Fallocate, Ioctl, Lseek};
 use crate::mirror::reply::{IoctlReply, LseekReply, SizeReply};
 use crate::mirror::request::{Request, Subject};
@@ -27,7 +28,9 @@ pub(in crate::mirror) fn fallocate(
     let mode = FallocateFlags::from_bits_retain(mode);
     let file = volume.file_of(&open)?;
     let _writer = request.as_writer(&open.node)?;
-    rustix::fs::fallocate(file, mode, offset, length)
+    let result = rustix::fs::fallocate(file, mode, offset, length);
+    copy::repeat(volume, &open, 0, u64::MAX);
+    result
 }
 
 /// Answers `FUSE_LSEEK`: finds data or holes. The kernel handles the other kinds itself.
@@ -57,6 +60,7 @@ pub(in crate::mirror) fn copy_file_range(
     let length = usize::try_from(length).unwrap_or(usize::MAX).min(0x7fff_f000);
     let _writer = request.as_writer(&target.node)?;
     let copied = rustix::fs::copy_file_range(input, Some(&mut from), output, Some(&mut to), length)?;
+    copy::repeat(volume, &target, to - copied as u64, copied as u64);
     source.read.fetch_add(copied as u64, Ordering::Relaxed);
     target.written.fetch_add(copied as u64, Ordering::Relaxed);
     SizeReply(copied as u32).write(out);

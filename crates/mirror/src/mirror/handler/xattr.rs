@@ -8,9 +8,11 @@ use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use crate::mirror::arguments::{GetXattr, SetXattr};
+use crate::mirror::cache::{CacheEvent, CachedVolume, Coherence, KeptFact, Question};
 use crate::mirror::node::Node;
 use crate::mirror::reply::SizeReply;
 use crate::mirror::request::{Request, Subject};
+use crate::mirror::stamp::Stamp;
 use crate::mirror::volume::{Volume, self_path};
 use crate::mirror::wire::OUT_HEADER;
 
@@ -52,6 +54,41 @@ impl AttributeTarget {
         request.act(volume, Subject::reading(&self.node), act)
     }
 
+    /// Reads the value of an attribute with the caller's credentials.
+    fn value(
+        &self,
+        volume: &Volume,
+        request: &Request<'_>,
+        name: &[u8],
+        buffer: &mut [u8],
+    ) -> Result<usize, Errno> {
+        self.read(volume, request, || {
+            if self.is_link {
+                rustix::fs::lgetxattr(&self.path, name, &mut *buffer)
+            } else {
+                rustix::fs::getxattr(&self.path, name, &mut *buffer)
+            }
+        })
+    }
+
+    /// Returns the names of the attributes that are served, each with a zero byte.
+    fn names(&self, volume: &Volume, request: &Request<'_>) -> Result<Vec<u8>, Errno> {
+        let mut names = vec![0; LARGEST];
+        let count = self.read(volume, request, || {
+            if self.is_link {
+                rustix::fs::llistxattr(&self.path, &mut *names)
+            } else {
+                rustix::fs::listxattr(&self.path, &mut *names)
+            }
+        })?;
+        names.truncate(count);
+        if !names.split(|byte| *byte == 0).all(|name| name.is_empty() || is_served(name)) {
+            let served = |name: &&[u8]| is_served(name.strip_suffix(b"\0").unwrap_or(name));
+            names = names.split_inclusive(|byte| *byte == 0).filter(served).flatten().copied().collect();
+        }
+        Ok(names)
+    }
+
     /// Changes attributes with the caller's credentials. The change may give the file another identity.
     fn change(
         &self,
@@ -63,6 +100,7 @@ impl AttributeTarget {
         if !self.is_link {
             volume.changed(&self.node, &self.handle);
         }
+        volume.change(&self.node);
         result
     }
 }
@@ -109,16 +147,66 @@ pub(in crate::mirror) fn getxattr(
     if !is_served(name) {
         return Err(Errno::OPNOTSUPP);
     }
+    if let Some(cached) = &volume.cached
+        && (is_for_kernel(name) || request.identity().is_full())
+    {
+        return reply(out, size, &*known_attribute(volume, cached, request, name)?);
+    }
     let target = AttributeTarget::of(volume, request)?;
-    fill(out, size, |buffer| {
-        target.read(volume, request, || {
-            if target.is_link {
-                rustix::fs::lgetxattr(&target.path, name, &mut *buffer)
-            } else {
-                rustix::fs::getxattr(&target.path, name, &mut *buffer)
-            }
-        })
-    })
+    fill(out, size, |buffer| target.value(volume, request, name, buffer))
+}
+
+/// Whether the kernel itself reads the attribute, to decide about an access.
+fn is_for_kernel(name: &[u8]) -> bool {
+    matches!(name, b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default")
+}
+
+/// Returns an attribute of a file on a cached volume.
+fn known_attribute(
+    volume: &Volume,
+    cached: &CachedVolume,
+    request: &Request<'_>,
+    name: &[u8],
+) -> Result<Box<[u8]>, Errno> {
+    let node = volume.table.node(request.header.node)?;
+    let facts = node.facts();
+    let is_kept = cached.coherence != Coherence::Strict && !facts.is_left_out() && !node.is_elsewhere();
+    let ticket = facts.ticket();
+    let mut stamp = None;
+    if is_kept {
+        let own = Stamp::of(&volume.confirmed(cached, &node)?.stat);
+        stamp = Some(own);
+        volume.recall(cached, &node, &own);
+        if let Some((_, value)) = facts.state().attributes.iter().find(|(known, _)| **known == *name) {
+            cached.count(CacheEvent::Answered(Question::ExtendedAttribute));
+            return value.clone();
+        }
+    }
+    let target = AttributeTarget::of(volume, request)?;
+    cached.count(CacheEvent::Asked(Question::ExtendedAttribute));
+    let mut buffer = vec![0; LARGEST];
+    let value = target.value(volume, request, name, &mut buffer).map(|count| Box::from(&buffer[..count]));
+    let is_answer = matches!(value, Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP));
+    let mut state = facts.state();
+    if let Some(stamp) = stamp.filter(|_| is_answer && facts.is_unchanged(ticket)) {
+        state.attributes.push((name.into(), value.clone()));
+        if value != Err(Errno::OPNOTSUPP) {
+            cached.cache.keep(&stamp, KeptFact::Attribute(name, value.as_deref().ok()));
+        }
+    }
+    value
+}
+
+/// Replies with a value, or with its size if `size` is 0.
+fn reply(out: &mut Vec<u8>, size: usize, value: &[u8]) -> Result<(), Errno> {
+    if size == 0 {
+        SizeReply(value.len() as u32).write(out);
+    } else if value.len() > size {
+        return Err(Errno::RANGE);
+    } else {
+        out.extend_from_slice(value);
+    }
+    Ok(())
 }
 
 /// Answers `FUSE_LISTXATTR`. Attributes that begin with `trusted.` are shown only to callers with the right.
@@ -128,28 +216,35 @@ pub(in crate::mirror) fn listxattr(
     size: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
+    if let Some(cached) = &volume.cached
+        && request.identity().is_full()
+    {
+        return reply(out, size, &known_names(volume, cached, request)?);
+    }
     let target = AttributeTarget::of(volume, request)?;
-    let mut names = vec![0; LARGEST];
-    let count = target.read(volume, request, || {
-        if target.is_link {
-            rustix::fs::llistxattr(&target.path, &mut *names)
-        } else {
-            rustix::fs::listxattr(&target.path, &mut *names)
+    reply(out, size, &target.names(volume, request)?)
+}
+
+/// Returns the names of the attributes of a file on a cached volume.
+fn known_names(volume: &Volume, cached: &CachedVolume, request: &Request<'_>) -> Result<Box<[u8]>, Errno> {
+    let node = volume.table.node(request.header.node)?;
+    let facts = node.facts();
+    let is_kept = cached.coherence != Coherence::Strict && !facts.is_left_out() && !node.is_elsewhere();
+    let ticket = facts.ticket();
+    if is_kept {
+        volume.confirmed(cached, &node)?;
+        if let Some(names) = facts.state().attribute_names.clone() {
+            cached.count(CacheEvent::Answered(Question::ExtendedAttribute));
+            return Ok(names);
         }
-    })?;
-    names.truncate(count);
-    if !names.split(|byte| *byte == 0).all(|name| name.is_empty() || is_served(name)) {
-        let served = |name: &&[u8]| is_served(name.strip_suffix(b"\0").unwrap_or(name));
-        names = names.split_inclusive(|byte| *byte == 0).filter(served).flatten().copied().collect();
     }
-    if size == 0 {
-        SizeReply(names.len() as u32).write(out);
-    } else if names.len() > size {
-        return Err(Errno::RANGE);
-    } else {
-        out.extend_from_slice(&names);
+    cached.count(CacheEvent::Asked(Question::ExtendedAttribute));
+    let names = AttributeTarget::of(volume, request)?.names(volume, request)?.into_boxed_slice();
+    let mut state = facts.state();
+    if is_kept && facts.is_unchanged(ticket) {
+        state.attribute_names = Some(names.clone());
     }
-    Ok(())
+    Ok(names)
 }
 
 /// Replies with at most `size` bytes. For 0, replies with the size of the value.

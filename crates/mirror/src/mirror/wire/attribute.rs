@@ -27,6 +27,13 @@ pub(crate) fn write_entry(out: &mut Vec<u8>, node: NodeId, stat: &Statx, validit
     write_attribute(out, stat);
 }
 
+/// Writes the reply to a lookup of a name that does not exist. The kernel keeps it for this time.
+pub(crate) fn write_missing_entry(out: &mut Vec<u8>, validity: Duration) {
+    out.put_u64s(&[0, 0, validity.as_secs(), 0]);
+    out.put_u32s(&[validity.subsec_nanos(), 0]);
+    out.put_zeros(88);
+}
+
 /// Writes the reply to a request for attributes.
 pub(crate) fn write_attributes(out: &mut Vec<u8>, stat: &Statx, validity: Validity) {
     out.put_u64(validity.attributes.as_secs());
@@ -110,6 +117,7 @@ mod tests {
             out.len()
         };
         assert_eq!(size(&|out| write_entry(out, NodeId(1), &stat, validity)), 128);
+        assert_eq!(size(&|out| write_missing_entry(out, Duration::from_millis(1500))), 128);
         assert_eq!(size(&|out| write_attributes(out, &stat, validity)), 104);
         assert_eq!(size(&|out| write_statx(out, &stat, validity)), 288);
         let volume = rustix::fs::statvfs("/").expect("the root has a volume");

@@ -7,10 +7,12 @@ mod message;
 mod notice;
 mod operation;
 
-pub(super) use attribute::{Validity, write_attributes, write_entry, write_statx, write_volume_statistics};
+pub(super) use attribute::{
+    Validity, write_attributes, write_entry, write_missing_entry, write_statx, write_volume_statistics,
+};
 pub(super) use feature::{Feature, Greeting, write_greeting};
 pub(super) use message::{Header, MessageBody, OUT_HEADER, ReplyExt};
-pub(super) use notice::{write_forgotten_attributes, write_invalidation, write_stored};
+pub(super) use notice::{write_expired_entry, write_forgotten_attributes, write_invalidation, write_stored};
 pub(super) use operation::Operation;
 
 use super::number::NodeId;
