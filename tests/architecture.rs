@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// order of the crates.
 const RANKS: &[(&str, &[&[&str]])] = &[
     ("crates/loader/src", &[&["elf", "script", "spec"], &["host"], &["loader"], &["generate", "check"]]),
-    ("crates/mirror/src", &[&["mirror", "enter"], &["record", "spindle"]]),
+    ("crates/mirror/src", &[&["mirror", "enter"], &["record"], &["spindle"]]),
     (
         "crates/oci/src",
         &[

@@ -12,12 +12,13 @@ mod process;
 pub mod rank;
 mod recorder;
 mod refusal;
+pub(crate) mod served;
 mod service;
 mod trusted_path;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, PipeReader, Read as _};
+use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,7 +28,7 @@ use compat_trace::{Format, Header, Name, VERSION};
 use out::Out;
 pub use recorder::Selection;
 pub use refusal::Refusal;
-use service::RecordingService;
+pub(crate) use service::RecordingService;
 
 /// Options of a recorded run.
 #[derive(Debug)]
@@ -128,9 +129,7 @@ pub fn record(
     socket: Option<LeadSocket>,
     tell: &mut dyn FnMut(&News<'_>),
 ) -> Result<Recorded, Error> {
-    let failed = |source| Error::Log { path: options.out.clone(), source };
-    let (out, log) = Out::open(&options.out).map_err(failed)?;
-    let kept = log.try_clone().map_err(failed)?;
+    let opened = OpenLog::new(options)?;
     let entering = enter::Options {
         task: options.task.clone(),
         mirrored: enter::Mirrored::Everything,
@@ -138,9 +137,8 @@ pub fn record(
         read_only: options.read_only,
         place: options.place.clone(),
     };
-    let (received, unwritten) = io::pipe().map_err(failed)?;
     let before = enter::ProcessLimit::here();
-    let mut service = RecordingService::new(&out, log, unwritten, options, header(options), tell);
+    let mut service = opened.service(tell)?;
     let outcome = enter::run(&entering, socket, &mut service);
     drop(service);
     if let (Ok(_), Some(before), Some(after)) = (&outcome, before, enter::ProcessLimit::here())
@@ -148,14 +146,65 @@ pub fn record(
     {
         tell(&News::ProcessesRefused { refused: after.refused - before.refused, most: after.most });
     }
-    if outcome.as_ref().is_err_and(|error| !matches!(error, enter::Error::MountLeft { .. })) {
-        out.take_back();
+    opened.finish(outcome)
+}
+
+/// A log that was opened for a run.
+pub(crate) struct OpenLog<'a> {
+    options: &'a Options,
+    out: Out,
+    log: File,
+    /// The pipe through which the server reports a failed log.
+    received: PipeReader,
+    unwritten: PipeWriter,
+}
+
+impl<'a> OpenLog<'a> {
+    /// Opens the log. An existing file is unchanged until the run begins.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub(crate) fn new(options: &'a Options) -> Result<Self, Error> {
+        let failed = |source| Error::Log { path: options.out.clone(), source };
+        let (out, log) = Out::open(&options.out).map_err(failed)?;
+        let (received, unwritten) = io::pipe().map_err(failed)?;
+        Ok(Self { options, out, log, received, unwritten })
     }
-    let outcome = outcome.map_err(|error| match error {
-        enter::Error::Begin(source) => failed(source),
-        other => other.into(),
-    });
-    Ok(Recorded { outcome: outcome?, log: kept, unwritten: read_error(received) })
+
+    fn failed(&self, source: io::Error) -> Error {
+        Error::Log { path: self.options.out.clone(), source }
+    }
+
+    /// Returns the service that writes the log.
+    ///
+    /// # Errors
+    ///
+    /// If no descriptor is left.
+    pub(crate) fn service<'b>(
+        &'b self,
+        tell: &'b mut dyn FnMut(&News<'_>),
+    ) -> Result<RecordingService<'b>, Error> {
+        let log = self.log.try_clone().map_err(|source| self.failed(source))?;
+        let unwritten = self.unwritten.try_clone().map_err(|source| self.failed(source))?;
+        Ok(RecordingService::new(&self.out, log, unwritten, self.options, header(self.options), tell))
+    }
+
+    /// Returns the result of a run. If no command was run, no new log is left.
+    ///
+    /// # Errors
+    ///
+    /// If the mirror could not be created, or the log could not be begun.
+    pub(crate) fn finish(self, outcome: Result<Outcome, enter::Error>) -> Result<Recorded, Error> {
+        if outcome.as_ref().is_err_and(|error| !matches!(error, enter::Error::MountLeft { .. })) {
+            self.out.take_back();
+        }
+        let outcome = outcome.map_err(|error| match error {
+            enter::Error::Begin(source) => self.failed(source),
+            other => other.into(),
+        });
+        Ok(Recorded { outcome: outcome?, log: self.log, unwritten: read_error(self.received) })
+    }
 }
 
 /// Returns the error that the server reported before it ended, if any. Other child processes may still hold the other

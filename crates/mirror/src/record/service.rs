@@ -1,46 +1,34 @@
 //! The recording service, which serves the mirror's volumes.
 
-use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, PipeWriter, Write as _};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 
 use super::News;
 use super::log::{self, Queue};
 use super::out::Out;
 use super::recorder::Recorder;
-use crate::enter::{End, Mounted, Ready, Service, Users};
-use crate::mirror::{self, Observer, Session, Volume};
+use super::served::{Hooks, ServedVolumes};
+use crate::enter::{End, Mounted, Ready, Service};
+use crate::mirror::Observer;
 use compat_trace::{Format, Header};
 
 /// The time for which the kernel may cache existing names and their attributes.
 const REMEMBER: Duration = Duration::from_secs(1);
 
-/// The time that each of the last requests may take after all processes have ended.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The time without requests after which the remaining open files count as kept open.
-const QUIET: Duration = Duration::from_millis(100);
-
 /// Serves the mirror and records its notifications.
-pub(super) struct RecordingService<'a> {
+pub(crate) struct RecordingService<'a> {
     out: &'a Out,
     log: File,
     format: Format,
     header: Header,
     queue: Arc<Queue>,
     recorder: Arc<Recorder>,
-    volumes: Vec<Arc<Volume>>,
-    sharing: Arc<mirror::Sharing>,
-    sessions: Vec<Session>,
-    /// The descriptors of this process as the server, which has separate limits.
-    descriptors: OnceCell<Arc<mirror::Holders>>,
-    counts_bytes: bool,
+    served: ServedVolumes,
     writer: Option<JoinHandle<io::Result<compat_trace::End>>>,
     /// The pipe through which this process, as the server, reports a failed log.
     unwritten: PipeWriter,
@@ -63,10 +51,8 @@ impl<'a> RecordingService<'a> {
         if let Some(rank) = options.rank {
             recorder.joined(std::process::id(), rank);
         }
-        let (volumes, sessions) = (Vec::new(), Vec::new());
         let (format, writer) = (options.format, None);
-        let descriptors = OnceCell::new();
-        let sharing = mirror::Sharing::new(REMEMBER);
+        let served = ServedVolumes::new(REMEMBER, options.counts_bytes);
         Self {
             out,
             log,
@@ -74,15 +60,19 @@ impl<'a> RecordingService<'a> {
             header,
             queue,
             recorder,
-            volumes,
-            sharing,
-            sessions,
-            descriptors,
-            counts_bytes: options.counts_bytes,
+            served,
             writer,
             unwritten,
             tell,
         }
+    }
+
+    /// Returns the observer of a volume.
+    pub(crate) fn observer(&self, mounted: &Mounted) -> Arc<dyn Observer> {
+        if let Some(directory) = &mounted.outside {
+            self.recorder.mounted_at(directory);
+        }
+        Arc::<Recorder>::clone(&self.recorder)
     }
 
     fn start_log(&mut self) -> io::Result<()> {
@@ -91,71 +81,12 @@ impl<'a> RecordingService<'a> {
         self.writer = Some(log::start(self.log.try_clone()?, self.format, &self.header, queue)?);
         Ok(())
     }
-
-    /// Waits until the files that the last process left open are closed. The kernel sends these requests
-    /// asynchronously, perhaps after the process has ended. Processes outside may keep files open through
-    /// `--mount-path`.
-    fn drain(&self) {
-        let (mut left, mut since, mut quiet_since) = (usize::MAX, Instant::now(), None);
-        loop {
-            let open = self.volumes.iter().map(|volume| volume.open_count()).sum();
-            if open < left {
-                (left, since) = (open, Instant::now());
-            }
-            if self.sessions.iter().zip(&self.volumes).any(is_busy) {
-                quiet_since = None;
-            } else if quiet_since.get_or_insert_with(Instant::now).elapsed() > QUIET {
-                return;
-            }
-            if open == 0 || since.elapsed() > PATIENCE {
-                return;
-            }
-            std::thread::sleep(Duration::from_micros(500));
-        }
-    }
-}
-
-/// Allows a quarter of the descriptors of this process for nodes, because most are needed for open files.
-fn holders() -> Arc<mirror::Holders> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
-    mirror::Holders::new(usize::try_from(limit / 4).unwrap_or(usize::MAX).min(16_384))
-}
-
-fn is_busy((session, volume): (&Session, &Arc<Volume>)) -> bool {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let device = volume.device();
-    let mut devices = [PollFd::new(&device, PollFlags::IN)];
-    // The device of an unmounted volume is ready as well, with an error.
-    let asked = poll(&mut devices, Some(&now)).is_ok();
-    asked && devices[0].revents().contains(PollFlags::IN) || session.is_busy()
 }
 
 impl Service for RecordingService<'_> {
     fn mounted(&mut self, mounted: Mounted) -> io::Result<()> {
-        if let Some(directory) = &mounted.outside {
-            self.recorder.mounted_at(directory);
-        }
-        let only_user = match mounted.users {
-            Users::Many => None,
-            Users::One { user, group } => Some((user, group)),
-        };
-        let options = mirror::Options {
-            place: mounted.place,
-            further: mounted.further,
-            only_user,
-            sharing: Arc::clone(&self.sharing),
-            closed_to_others: only_user.is_none() && mirror::has_further_rules(),
-            depth: mounted.depth,
-            read_only: mounted.read_only,
-            counts_bytes: self.counts_bytes,
-            descriptors: Arc::clone(self.descriptors.get_or_init(holders)),
-        };
-        let observer: Arc<dyn Observer> = Arc::<Recorder>::clone(&self.recorder);
-        let volume = Volume::new(mounted.device, mounted.root, options, Some(observer))?;
-        let volume = Arc::new(volume);
-        self.sessions.push(Session::start(Arc::clone(&volume))?);
-        self.volumes.push(volume);
-        Ok(())
+        let hooks = Hooks { observer: Some(self.observer(&mounted)), ..Hooks::default() };
+        self.served.serve(mounted, hooks).map(drop)
     }
 
     fn begin(&mut self, _command: u32) -> io::Result<()> {
@@ -186,7 +117,7 @@ impl Service for RecordingService<'_> {
     }
 
     fn end(&mut self, end: End) {
-        self.drain();
+        self.served.drain();
         match end {
             End::Code(code) => self.queue.end("exited", Some(code)),
             End::Killed => self.queue.end("supervisor killed", None),

@@ -1,0 +1,108 @@
+//! Reads a file from its share into the store.
+
+use std::fs::File;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use rustix::fs::{Advice, AtFlags, Statx, StatxFlags, fadvise, statx};
+
+use super::{Contents, reason, reopen};
+use crate::mirror::Stamp;
+use crate::spindle::figures::{Count, Counters};
+use crate::spindle::store::{NewObject, Object, Store};
+
+/// The number of times that a file is read if it changes meanwhile.
+const ATTEMPTS: usize = 3;
+
+/// The bytes that are read at once.
+const PIECE: usize = 1 << 20;
+
+/// The attributes that are requested: those of the mirror's nodes.
+const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
+
+/// The result of a fill.
+pub(super) enum Filled {
+    /// The content is in the store, and these are the attributes of its version.
+    Kept(Arc<Object>, Statx),
+    /// The file is so young that its next change might not be noticed. The copy serves only those who wait for it.
+    Private(Arc<Object>, Statx),
+    /// The original must be read, for this reason.
+    Refused(Count),
+}
+
+/// Reads a file with these attributes.
+pub(super) fn fill(contents: &Contents, store: &Store, original: BorrowedFd<'_>, stat: Statx) -> Filled {
+    let counters = &contents.counters;
+    counters.count(Count::AskedOpens);
+    let Ok(file) = reopen(original) else { return Filled::Refused(Count::OriginalFailed) };
+    let mut before = stat;
+    for _ in 0..ATTEMPTS {
+        if before.stx_size > Contents::largest_whole(store) {
+            return Filled::Refused(Count::OriginalUnsteady);
+        }
+        let new = match store.begin(before.stx_size) {
+            Ok(new) => new,
+            Err(refusal) => return Filled::Refused(reason(&refusal)),
+        };
+        let copied = copy(&file, new, before.stx_size, counters);
+        counters.count(Count::AskedAttributes);
+        let Ok(after) = attributes(&file) else { return Filled::Refused(Count::OriginalFailed) };
+        match copied {
+            Err(CopyError::Store) => return Filled::Refused(Count::OriginalFailed),
+            // A file that becomes shorter meanwhile has changed.
+            Ok(new) if Stamp::of(&after).is_same(&Stamp::of(&before)) => {
+                let _ = fadvise(&file, 0, None, Advice::DontNeed);
+                return finish(contents, new, after);
+            }
+            Ok(_) | Err(CopyError::Original) => {}
+        }
+        counters.count(Count::FillsTorn);
+        before = after;
+    }
+    Filled::Refused(Count::OriginalUnsteady)
+}
+
+fn finish(contents: &Contents, new: NewObject, stat: Statx) -> Filled {
+    if !contents.is_settled(&Stamp::of(&stat)) {
+        return Filled::Private(new.into_unnamed(), stat);
+    }
+    match new.commit() {
+        Ok(object) => Filled::Kept(object, stat),
+        Err(_) => Filled::Refused(Count::OriginalFailed),
+    }
+}
+
+/// Where a copy failed.
+enum CopyError {
+    Original,
+    Store,
+}
+
+/// Copies `size` bytes.
+fn copy(file: &File, mut new: NewObject, size: u64, counters: &Counters) -> Result<NewObject, CopyError> {
+    // The share is asked for all parts at once.
+    let _ = fadvise(file, 0, std::num::NonZero::new(size), Advice::WillNeed);
+    let mut buffer = vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(PIECE)];
+    let mut position = 0;
+    while position < size {
+        let wanted = usize::try_from(size - position).unwrap_or(usize::MAX).min(buffer.len());
+        let count = match file.read_at(&mut buffer[..wanted], position) {
+            Ok(0) => return Err(CopyError::Original),
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => return Err(CopyError::Original),
+        };
+        counters.count(Count::AskedReads);
+        counters.add(Count::ReadBytes, count as u64);
+        new.write_all(&buffer[..count]).map_err(|_| CopyError::Store)?;
+        position += count as u64;
+    }
+    Ok(new)
+}
+
+/// Asks the share for the attributes of an open file.
+pub(super) fn attributes(file: &File) -> Result<Statx, rustix::io::Errno> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+    statx(file, c"", flags, WANTED)
+}

@@ -1,0 +1,268 @@
+//! The contents of files: each file is read from its share once, whatever the number of programs that open it.
+//!
+//! A file is *filled*: read into an object of the store. Its attributes are read again afterwards. If they differ, the
+//! copy may mix two versions, and the file is read once more. Files above [`Contents::largest_whole`] are filled in
+//! chunks when the chunks are read.
+//!
+//! If a fill is not possible, the original is read. Nothing here ends a run.
+
+mod chunked;
+mod fill;
+mod flight;
+mod whole;
+
+use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::Statx;
+
+use super::figures::{Count, Counters};
+use super::store::{Digest, Refusal, Store};
+use crate::mirror::{CachedFile, Coherence, Found, Moment, Stamp};
+use chunked::Chunked;
+pub(super) use chunked::{CHUNK, ChunkTable};
+use fill::{Filled, fill};
+use flight::FillFlights;
+use whole::Whole;
+
+/// The largest file in bytes that is read as a whole, if the limit of the cache allows it.
+const LARGEST_WHOLE: u64 = 64 << 20;
+
+/// A file that fills this part of the cache is read in chunks.
+const SHARE_OF_LIMIT: u64 = 16;
+
+/// A file, by the number of its volume and its inode number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileKey {
+    pub volume: u32,
+    pub inode: u64,
+}
+
+/// The contents that are known.
+#[derive(Clone, Debug)]
+pub(super) enum Known {
+    /// The whole content.
+    Whole(Digest),
+    /// Parts of the content.
+    Chunks(Arc<ChunkTable>),
+}
+
+/// A version of a file with its content.
+#[derive(Clone, Debug)]
+struct Version {
+    stamp: Stamp,
+    known: Known,
+    /// Whether a program has opened it in this run.
+    was_opened: bool,
+}
+
+/// The contents of all volumes of a run.
+pub(super) struct Contents {
+    store: Option<Store>,
+    coherence: Coherence,
+    versions: Mutex<HashMap<FileKey, Version>>,
+    flights: FillFlights,
+    pub counters: Arc<Counters>,
+}
+
+impl Contents {
+    /// Creates contents in a store. Without a store, all originals are read.
+    pub(super) fn new(store: Option<Store>, coherence: Coherence, counters: Arc<Counters>) -> Arc<Self> {
+        let (versions, flights) = (Mutex::default(), FillFlights::default());
+        Arc::new(Self { store, coherence, versions, flights, counters })
+    }
+
+    fn versions(&self) -> MutexGuard<'_, HashMap<FileKey, Version>> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store, if there is one.
+    pub(super) fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    /// Takes over what an earlier run knows about a file with this stamp.
+    pub(super) fn learn(&self, key: FileKey, stamp: Stamp, known: Known) {
+        self.versions().entry(key).or_insert(Version { stamp, known, was_opened: false });
+    }
+
+    /// Whether the content of a file was known in this run.
+    pub(super) fn knows(&self, key: FileKey) -> bool {
+        self.versions().contains_key(&key)
+    }
+
+    /// Returns all known contents, for the next run.
+    pub(super) fn all(&self) -> Vec<(FileKey, Stamp, Known)> {
+        let versions = self.versions();
+        versions.iter().map(|(key, version)| (*key, version.stamp, version.known.clone())).collect()
+    }
+
+    /// The largest file that is read as a whole, in bytes.
+    fn largest_whole(store: &Store) -> u64 {
+        LARGEST_WHOLE.min(store.usage().limit / SHARE_OF_LIMIT)
+    }
+
+    /// Returns the content of a file. `filled` is called with the whole content after a fill.
+    pub(super) fn find(
+        self: &Arc<Self>,
+        key: FileKey,
+        file: &CachedFile<'_>,
+        filled: &dyn Fn(&Whole),
+    ) -> Option<Found> {
+        let store = self.store.as_ref()?;
+        let stamp = Stamp::of(file.stat);
+        if let Some(found) = self.known(store, key, &stamp, file) {
+            self.count_open(key, file, &found);
+            return Some(found);
+        }
+        let found = if stamp.size > Self::largest_whole(store) {
+            self.begin_chunks(key, &stamp, file)
+        } else {
+            self.fill_once(store, key, file, filled)
+        };
+        if let Some(found) = &found {
+            self.count_open(key, file, found);
+        }
+        found
+    }
+
+    fn count_open(&self, key: FileKey, file: &CachedFile<'_>, found: &Found) {
+        if file.is_ahead {
+            return;
+        }
+        let is_first = match self.versions().get_mut(&key) {
+            Some(version) => !std::mem::replace(&mut version.was_opened, true),
+            None => true,
+        };
+        let size = if found.content.whole().is_some() { found.content.stamp().size } else { 0 };
+        self.counters.opened(file.path, size, is_first);
+    }
+
+    /// Returns the content of this version, if it is in the store.
+    fn known(
+        self: &Arc<Self>,
+        store: &Store,
+        key: FileKey,
+        stamp: &Stamp,
+        file: &CachedFile<'_>,
+    ) -> Option<Found> {
+        let version = self.versions().get(&key).filter(|version| version.stamp.is_same(stamp)).cloned()?;
+        match version.known {
+            Known::Whole(digest) => {
+                let whole = store.get(&digest).and_then(|object| Whole::new(object, *stamp));
+                if whole.is_none() {
+                    // It was evicted or damaged. The next fill finds out.
+                    self.versions().remove(&key);
+                }
+                whole.map(|whole| found(Arc::new(whole)))
+            }
+            Known::Chunks(table) => {
+                let chunked = Chunked::new(self, table, *stamp, file)?;
+                Some(found(Arc::new(chunked)))
+            }
+        }
+    }
+
+    fn begin_chunks(self: &Arc<Self>, key: FileKey, stamp: &Stamp, file: &CachedFile<'_>) -> Option<Found> {
+        if file.is_ahead {
+            return None;
+        }
+        if !self.is_settled(stamp) {
+            self.counters.count(Count::FillsYoung);
+            return None;
+        }
+        let table = Arc::new(ChunkTable::new(stamp.size));
+        let version = Version { stamp: *stamp, known: Known::Chunks(Arc::clone(&table)), was_opened: false };
+        let table = match self.versions().entry(key) {
+            // Another thread has begun it.
+            std::collections::hash_map::Entry::Occupied(entry) if entry.get().stamp.is_same(stamp) => {
+                match &entry.get().known {
+                    Known::Chunks(known) => Arc::clone(known),
+                    Known::Whole(_) => table,
+                }
+            }
+            std::collections::hash_map::Entry::Occupied(mut entry) => {
+                entry.insert(version);
+                table
+            }
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(version);
+                table
+            }
+        };
+        Some(found(Arc::new(Chunked::new(self, table, *stamp, file)?)))
+    }
+
+    /// Fills a file, or waits for the thread that is filling it.
+    fn fill_once(
+        self: &Arc<Self>,
+        store: &Store,
+        key: FileKey,
+        file: &CachedFile<'_>,
+        filled: &dyn Fn(&Whole),
+    ) -> Option<Found> {
+        let begun = std::time::Instant::now();
+        let (result, is_own) = self.flights.fill(key, || {
+            let result = fill(self, store, file.original, *file.stat);
+            self.keep(key, result)
+        });
+        if !file.is_ahead {
+            self.counters.waited(begun.elapsed());
+        }
+        if !is_own {
+            self.counters.count(Count::FillsJoined);
+        }
+        let (whole, stat) = result?;
+        if is_own {
+            self.counters.add(Count::FillsAhead, u64::from(file.is_ahead));
+            filled(&whole);
+        }
+        Some(Found { content: whole, stat: Some(stat) })
+    }
+
+    /// Keeps what was filled, unless it is too young to be recognised again.
+    fn keep(&self, key: FileKey, result: Filled) -> Option<(Arc<Whole>, Statx)> {
+        match result {
+            Filled::Kept(object, stat) => {
+                let stamp = Stamp::of(&stat);
+                let known = Known::Whole(object.digest());
+                let was_opened = self.versions().get(&key).is_some_and(|before| before.was_opened);
+                self.versions().insert(key, Version { stamp, known, was_opened });
+                self.counters.count(Count::Fills);
+                Some((Arc::new(Whole::new(object, stamp)?), stat))
+            }
+            Filled::Private(object, stat) => {
+                self.counters.count(Count::FillsYoung);
+                Some((Arc::new(Whole::new(object, Stamp::of(&stat))?), stat))
+            }
+            Filled::Refused(reason) => {
+                self.counters.count(reason);
+                None
+            }
+        }
+    }
+
+    /// Whether a later change of the file will be noticed. If nothing is ever confirmed, that does not matter.
+    fn is_settled(&self, stamp: &Stamp) -> bool {
+        self.coherence == Coherence::Session || !stamp.is_young(Moment::now())
+    }
+}
+
+fn found(content: Arc<dyn crate::mirror::Content>) -> Found {
+    Found { content, stat: None }
+}
+
+/// Returns the counter for a refusal of the store.
+fn reason(refusal: &Refusal) -> Count {
+    match refusal {
+        Refusal::Full => Count::OriginalFull,
+        Refusal::Failed(_) => Count::OriginalFailed,
+    }
+}
+
+/// Opens the file behind an `O_PATH` descriptor for reading.
+fn reopen(original: BorrowedFd<'_>) -> std::io::Result<std::fs::File> {
+    use std::os::fd::AsRawFd as _;
+    std::fs::File::open(format!("/proc/self/fd/{}", original.as_raw_fd()))
+}
