@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use compat_mirror::enter::{self, End, ExternalPlace, Mounted, Outcome, Service, Task, Users};
 use compat_mirror::mirror::{
-    Cache, CacheEvent, CachedFile, Coherence, Content, Found, KeptFact, Options, Recalled, Session, Stamp, Volume,
+    Cache, CacheEvent, CachedFile, Coherence, Content, Found, KeptFact, Options, Recalled, Session, Stamp,
+    Volume,
 };
 
 /// The variable that names the directory of copies. If it is set, this program runs the mirror.

@@ -53,18 +53,7 @@ impl<'a> RecordingService<'a> {
         }
         let (format, writer) = (options.format, None);
         let served = ServedVolumes::new(REMEMBER, options.counts_bytes);
-        Self {
-            out,
-            log,
-            format,
-            header,
-            queue,
-            recorder,
-            served,
-            writer,
-            unwritten,
-            tell,
-        }
+        Self { out, log, format, header, queue, recorder, served, writer, unwritten, tell }
     }
 
     /// Returns the observer of a volume.

@@ -38,8 +38,7 @@ impl ReadAhead {
 
     /// Reads the wished files ahead. The directories are listed first, all at once.
     pub(super) fn wish(self: &Arc<Self>, wishes: Vec<Wish>) {
-        let wishes: Vec<Wish> =
-            wishes.into_iter().filter(|wish| self.is_new(&wish_name(wish))).collect();
+        let wishes: Vec<Wish> = wishes.into_iter().filter(|wish| self.is_new(&wish_name(wish))).collect();
         let directories: HashSet<Vec<u8>> =
             wishes.iter().flat_map(|wish| wish.directories.iter().cloned()).collect();
         for directory in directories {

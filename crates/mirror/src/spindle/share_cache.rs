@@ -146,10 +146,9 @@ impl Cache for ShareCache {
                 facts.listing = Some(named.collect());
             }
             KeptFact::Target(target) => facts.target = Some(target.to_vec()),
-            KeptFact::Attribute(name, value) => facts.attributes.push(index::ExtendedAttribute {
-                name: name.to_vec(),
-                value: value.map(<[u8]>::to_vec),
-            }),
+            KeptFact::Attribute(name, value) => facts
+                .attributes
+                .push(index::ExtendedAttribute { name: name.to_vec(), value: value.map(<[u8]>::to_vec) }),
         }
         index.write().unwrap_or_else(PoisonError::into_inner).record(&self.volume, stamp, facts);
     }
@@ -157,8 +156,12 @@ impl Cache for ShareCache {
     fn count(&self, event: CacheEvent) {
         let counters = &self.parts.counters;
         match event {
-            CacheEvent::Answered(question) => answered(question).into_iter().for_each(|count| counters.count(count)),
-            CacheEvent::Asked(question) => asked(question).into_iter().for_each(|count| counters.count(count)),
+            CacheEvent::Answered(question) => {
+                answered(question).into_iter().for_each(|count| counters.count(count))
+            }
+            CacheEvent::Asked(question) => {
+                asked(question).into_iter().for_each(|count| counters.count(count))
+            }
             CacheEvent::Missed => counters.count(Count::Misses),
             CacheEvent::Changed => counters.count(Count::Invalidations),
             CacheEvent::Expired(names) => counters.add(Count::Notifications, names),
