@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
 use rustix::fs::{AtFlags, Statx, StatxFlags};
 use rustix::io::Errno;
@@ -59,6 +60,45 @@ impl FileIdentity {
     }
 }
 
+/// The devices of cached volumes whose file systems show the birth of a file only in some replies. Without births, a
+/// file has one identity.
+static WITHOUT_BIRTHS: RwLock<Vec<(u32, u32)>> = RwLock::new(Vec::new());
+
+/// The file systems that always show births (`linux/magic.h`): ext4, XFS, Btrfs, tmpfs, F2FS and overlayfs.
+const WITH_BIRTHS: &[u64] = &[0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x794c_7630];
+
+/// Ignores births on the file system of this directory, unless it always shows them.
+///
+/// # Errors
+///
+/// If fstatfs(2) or statx(2) fails.
+pub(super) fn ignore_uncertain_births(root: &OwnedFd) -> Result<(), Errno> {
+    let kind = rustix::fs::fstatfs(root)?.f_type;
+    if !WITH_BIRTHS.contains(&(kind as u64 & 0xffff_ffff)) {
+        let stat = of_file(root)?;
+        let device = (stat.stx_dev_major, stat.stx_dev_minor);
+        let mut devices = WITHOUT_BIRTHS.write().unwrap_or_else(PoisonError::into_inner);
+        if !devices.contains(&device) {
+            devices.push(device);
+        }
+    }
+    Ok(())
+}
+
+/// Calls statx(2), and removes an uncertain birth from its result.
+///
+/// # Errors
+///
+/// If statx(2) fails.
+pub(super) fn query(at: impl AsFd, name: &[u8], flags: AtFlags) -> Result<Statx, Errno> {
+    let mut stat = rustix::fs::statx(at, name, flags, WANTED)?;
+    let devices = WITHOUT_BIRTHS.read().unwrap_or_else(PoisonError::into_inner);
+    if devices.contains(&(stat.stx_dev_major, stat.stx_dev_minor)) {
+        stat.stx_mask &= !StatxFlags::BTIME.bits();
+    }
+    Ok(stat)
+}
+
 /// Returns the attributes of `name` in `directory`. A symbolic link is not followed.
 ///
 /// # Errors
@@ -66,7 +106,7 @@ impl FileIdentity {
 /// If statx(2) fails.
 pub(super) fn of_name(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Statx, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    rustix::fs::statx(directory, name, flags, WANTED)
+    query(directory, name, flags)
 }
 
 /// Returns the attributes of the file behind a descriptor.
@@ -75,7 +115,7 @@ pub(super) fn of_name(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Statx, E
 ///
 /// If statx(2) fails.
 pub(super) fn of_file(file: impl AsFd) -> Result<Statx, Errno> {
-    rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW, WANTED)
+    query(file, b"", AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// Changes the attributes of another mount than the volume's: only the file type is shown, with access closed

@@ -131,6 +131,8 @@ impl Volume {
     /// If the attributes of the root cannot be read.
     pub fn cached_by(mut self, cache: Arc<dyn Cache>) -> Result<Self, Errno> {
         let root = self.reach(&self.table.root)?;
+        attribute::ignore_uncertain_births(&root)?;
+        self.table.became(&self.table.root, &attribute::of_file(&*root)?);
         self.cached = Some(CachedVolume::new(cache, attribute::of_file(&*root)?));
         self.table.keep_facts();
         Ok(self)

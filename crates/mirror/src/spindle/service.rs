@@ -86,11 +86,21 @@ impl<'a> CachingService<'a> {
     }
 }
 
+/// Returns the rights with which this process reads files. Facts of a run with other rights are not used, because the
+/// share might refuse now what it allowed then.
+fn rights() -> Vec<u8> {
+    let mut groups: Vec<u32> =
+        rustix::process::getgroups().unwrap_or_default().iter().map(|group| group.as_raw()).collect();
+    groups.sort_unstable();
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    format!("\0{user}:{group}:{groups:?}").into_bytes()
+}
+
 impl Service for CachingService<'_> {
     fn mounted(&mut self, mounted: Mounted) -> io::Result<()> {
         let volume = VolumeKey {
             kind: mounted.kind.clone(),
-            source: mounted.source.clone(),
+            source: [&*mounted.source, &rights()].concat(),
             root: mounted.directory.clone(),
         };
         let (place, is_inside) = (mounted.place.clone(), mounted.outside.is_none());

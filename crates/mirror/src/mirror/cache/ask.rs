@@ -143,7 +143,7 @@ impl Volume {
     fn original_attributes(&self, node: &Arc<Node>) -> Result<Statx, Errno> {
         let handle = self.reach(node)?;
         let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
-        let stat = rustix::fs::statx(&*handle, c"", flags, attribute::WANTED)?;
+        let stat = attribute::query(&*handle, b"", flags)?;
         self.hold(node, &handle);
         if FileIdentity::of(&stat) == node.identity() { Ok(stat) } else { Err(Errno::STALE) }
     }

@@ -25,7 +25,7 @@ pub(super) mod permission;
 mod read_ahead;
 
 use std::fs::File;
-use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -98,8 +98,8 @@ pub struct CachedFile<'a> {
     pub path: &'a [u8],
     /// The attributes, as they were last confirmed.
     pub stat: &'a Statx,
-    /// The original (`O_PATH`). It is opened through `/proc/self/fd`.
-    pub original: BorrowedFd<'a>,
+    /// Returns the original (`O_PATH`), which can be opened through `/proc/self/fd`. This may ask the share.
+    pub original: &'a dyn Fn() -> Result<Arc<OwnedFd>, Errno>,
     /// Whether the content is read ahead, before anybody has opened the file.
     pub is_ahead: bool,
 }

@@ -24,13 +24,15 @@ pub(in crate::mirror) enum Answer {
         confirmed: Confirmed,
         is_counted: bool,
     },
-    /// There is no such name. It was confirmed at this time.
-    Missing(Instant),
+    /// There is no such name.
+    Missing,
 }
 
 /// How the answer was found.
 pub(in crate::mirror) struct Resolved {
     pub answer: Answer,
+    /// The time at which the share confirmed that the name leads there.
+    pub at: Instant,
     /// Whether the listing of the directory is known. A change of the name is then noticed with the directory's
     /// attributes.
     pub is_listed: bool,
@@ -48,74 +50,98 @@ impl Volume {
         parent: &Arc<Node>,
         name: &[u8],
     ) -> Result<Resolved, Errno> {
-        let plain = |answer| Resolved { answer, is_listed: false };
         if cached.coherence == Coherence::Strict || parent.facts().is_left_out() {
-            return self.ask_name(cached, parent, name).map(plain);
+            return self.ask_name(cached, parent, name);
         }
         let directory = self.confirmed(cached, parent)?;
-        if let Some(answer) = self.known_name(cached, parent, name)? {
-            return Ok(answer);
-        }
-        if let Some(listing) = self.listing(cached, parent, &directory.stat, true) {
-            return self.listed_name(cached, parent, name, &listing);
-        }
-        self.ask_name(cached, parent, name).map(plain)
-    }
-
-    /// Returns the answer from the facts of the directory.
-    fn known_name(
-        &self,
-        cached: &CachedVolume,
-        parent: &Arc<Node>,
-        name: &[u8],
-    ) -> Result<Option<Resolved>, Errno> {
         let (listing, child) = {
             let state = parent.facts().state();
             (state.listing(), state.child(name))
         };
         if let DirectoryListing::Known(listing) = listing {
-            return self.listed_name(cached, parent, name, &listing).map(Some);
+            return self.listed_name(cached, parent, name, &listing, directory.at);
         }
-        let Some(child) = child.filter(|child| is_fresh(cached.coherence, child.confirmed)) else {
-            return Ok(None);
-        };
-        let answer = match child.node {
-            None => {
-                cached.count(CacheEvent::Missed);
-                Answer::Missing(child.confirmed)
-            }
-            Some(number) => {
-                let Some(node) = self.current_node(number) else { return Ok(None) };
-                cached.count(CacheEvent::Answered(Question::Name));
-                let confirmed = self.confirmed(cached, &node)?;
-                Answer::Node { node, confirmed, is_counted: false }
-            }
-        };
-        Ok(Some(Resolved { answer, is_listed: false }))
+        if let Some(child) = child.filter(|child| is_fresh(cached.coherence, child.confirmed))
+            && let Some(known) = self.known_name(cached, child)?
+        {
+            return Ok(known);
+        }
+        if let Some(listing) = self.listing(cached, parent, &directory.stat, true) {
+            return self.listed_name(cached, parent, name, &listing, directory.at);
+        }
+        match child {
+            Some(child) => self.ask_again(cached, parent, name, child),
+            None => self.ask_name(cached, parent, name),
+        }
     }
 
-    /// Returns the answer of a directory whose names are all known.
+    /// Returns the answer that the share has given for a name before.
+    fn known_name(&self, cached: &CachedVolume, child: Child) -> Result<Option<Resolved>, Errno> {
+        let known = |answer| Some(Resolved { answer, at: child.confirmed, is_listed: false });
+        let Some(number) = child.node else {
+            cached.count(CacheEvent::Missed);
+            return Ok(known(Answer::Missing));
+        };
+        let Some(node) = self.current_node(number) else { return Ok(None) };
+        cached.count(CacheEvent::Answered(Question::Name));
+        let confirmed = self.confirmed(cached, &node)?;
+        Ok(known(Answer::Node { node, confirmed, is_counted: false }))
+    }
+
+    /// Asks the share again for a name. If it does not answer in time, the last answer is used.
+    fn ask_again(
+        &self,
+        cached: &CachedVolume,
+        parent: &Arc<Node>,
+        name: &[u8],
+        child: Child,
+    ) -> Result<Resolved, Errno> {
+        let Some(me) = self.itself() else { return self.ask_name(cached, parent, name) };
+        let (directory, own): (_, Box<[u8]>) = (Arc::clone(parent), name.into());
+        let answer = cached.patience.ask(self.options.only_user.is_some(), move || {
+            me.cached.as_ref().map(|cached| me.ask_name(cached, &directory, &own))
+        });
+        if let Some(Some(answer)) = answer {
+            return answer;
+        }
+        cached.count(CacheEvent::Stalled);
+        self.known_name(cached, child)?.ok_or(Errno::STALE)
+    }
+
+    /// Returns the answer of a directory whose names are all known. `at` is the time at which its attributes were
+    /// confirmed.
     fn listed_name(
         &self,
         cached: &CachedVolume,
         parent: &Arc<Node>,
         name: &[u8],
         listing: &Listing,
+        at: Instant,
     ) -> Result<Resolved, Errno> {
-        let listed = |answer| Resolved { answer, is_listed: true };
         let Some(entry) = listing.find(name) else {
             cached.count(CacheEvent::Missed);
-            return Ok(listed(Answer::Missing(Instant::now())));
+            return Ok(Resolved { answer: Answer::Missing, at, is_listed: true });
         };
-        let child = parent.facts().state().child(name).and_then(|child| child.node);
-        if let Some(node) = child.and_then(|number| self.current_node(number))
+        let child = parent.facts().state().child(name);
+        let known = child.and_then(|child| child.node).and_then(|number| self.current_node(number));
+        if let Some(node) = known
             && (node.identity().inode() == entry.inode || node.is_elsewhere())
         {
             cached.count(CacheEvent::Answered(Question::Name));
             let confirmed = self.confirmed(cached, &node)?;
-            return Ok(listed(Answer::Node { node, confirmed, is_counted: false }));
+            return Ok(Resolved {
+                answer: Answer::Node { node, confirmed, is_counted: false },
+                at,
+                is_listed: true,
+            });
         }
-        self.ask_name(cached, parent, name).map(listed)
+        // The file system may show other numbers in listings than elsewhere. Then a change would not be noticed.
+        let resolved = self.ask_name(cached, parent, name)?;
+        let is_listed = match &resolved.answer {
+            Answer::Node { node, .. } => node.identity().inode() == entry.inode,
+            Answer::Missing => false,
+        };
+        Ok(Resolved { is_listed, ..resolved })
     }
 
     fn current_node(&self, number: crate::mirror::number::NodeId) -> Option<Arc<Node>> {
@@ -123,7 +149,7 @@ impl Volume {
     }
 
     /// Asks the share for a name.
-    fn ask_name(&self, cached: &CachedVolume, parent: &Arc<Node>, name: &[u8]) -> Result<Answer, Errno> {
+    fn ask_name(&self, cached: &CachedVolume, parent: &Arc<Node>, name: &[u8]) -> Result<Resolved, Errno> {
         let ticket = parent.facts().ticket();
         let mut own = None;
         let asked = cached.flights.ask(&FlightKey::Name(parent.number, ticket, name.into()), || {
@@ -137,16 +163,8 @@ impl Volume {
         asked?;
         // The answer is that of another thread, which has kept it.
         let child = parent.facts().state().child(name);
-        let answer = child.and_then(|child| match child.node {
-            None => Some(Answer::Missing(child.confirmed)),
-            Some(number) => {
-                let node = self.current_node(number)?;
-                let known = node.facts().last()?;
-                let confirmed = Confirmed { stat: known.stat(&cached.template), at: known.confirmed };
-                Some(Answer::Node { node, confirmed, is_counted: false })
-            }
-        });
-        answer.map_or_else(|| self.look_up(cached, parent, name, ticket), Ok)
+        let known = child.map(|child| self.known_name(cached, child)).transpose()?.flatten();
+        known.map_or_else(|| self.look_up(cached, parent, name, ticket), Ok)
     }
 
     /// Looks a name up in the original directory and keeps the answer. A descriptor of the file is kept for the next
@@ -157,7 +175,7 @@ impl Volume {
         parent: &Arc<Node>,
         name: &[u8],
         ticket: u64,
-    ) -> Result<Answer, Errno> {
+    ) -> Result<Resolved, Errno> {
         let (asked, changes) = (Instant::now(), cached.changes());
         let directory = self.reach(parent)?;
         self.hold(parent, &directory);
@@ -166,7 +184,7 @@ impl Volume {
             let file = self.with_room(|| rustix::fs::openat(&*directory, name, flags, Mode::empty()))?;
             // The lookup has brought the attributes along, so the share is not asked again.
             let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
-            Ok((rustix::fs::statx(&file, c"", flags, attribute::WANTED)?, file))
+            Ok((attribute::query(&file, b"", flags)?, file))
         };
         let keep = |(stat, file): (Statx, _)| (self.table.found(&stat, parent, name), stat, file);
         let found = match self.handles.between_moves(parent.number, look, keep) {
@@ -180,7 +198,7 @@ impl Volume {
             if facts.is_unchanged(ticket) {
                 state.directory().keep(name, child(None));
             }
-            return Ok(Answer::Missing(asked));
+            return Ok(Resolved { answer: Answer::Missing, at: asked, is_listed: false });
         };
         if cached.cache.leaves_out(&self.placed(parent.path_of(name))) {
             node.facts().leave_out();
@@ -200,16 +218,17 @@ impl Volume {
         if node.is_elsewhere() {
             attribute::closed(&mut stat);
         }
-        Ok(Answer::Node { node, confirmed: Confirmed { stat, at: asked }, is_counted: true })
+        let answer = Answer::Node { node, confirmed: Confirmed { stat, at: asked }, is_counted: true };
+        Ok(Resolved { answer, at: asked, is_listed: false })
     }
 
     /// Records that the kernel keeps the answer for a name for a long time. Returns whether there was room.
-    pub(in crate::mirror) fn keeps_long(&self, parent: &Node, name: &[u8], answer: &Answer) -> bool {
-        let (node, confirmed) = match answer {
-            Answer::Node { node, confirmed, .. } => (Some(node.number), confirmed.at),
-            Answer::Missing(at) => (None, *at),
+    pub(in crate::mirror) fn keeps_long(&self, parent: &Node, name: &[u8], resolved: &Resolved) -> bool {
+        let node = match &resolved.answer {
+            Answer::Node { node, .. } => Some(node.number),
+            Answer::Missing => None,
         };
-        parent.facts().state().directory().keep(name, Child { node, confirmed, is_long: true })
+        parent.facts().state().directory().keep(name, Child { node, confirmed: resolved.at, is_long: true })
     }
 }
 

@@ -1,7 +1,6 @@
 //! Files that are read ahead: looked up and filled before a program asks for them.
 
 use std::collections::VecDeque;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -71,10 +70,9 @@ impl Volume {
         }
         let ticket = node.facts().ticket();
         let confirmed = self.confirmed(cached, node)?;
-        let handle = self.reach(node)?;
         let path = self.placed(node.path());
-        let file =
-            CachedFile { path: &path, stat: &confirmed.stat, original: handle.as_fd(), is_ahead: true };
+        let original = || self.reach(node);
+        let file = CachedFile { path: &path, stat: &confirmed.stat, original: &original, is_ahead: true };
         let asked = std::time::Instant::now();
         if let Some(found) = cached.cache.content(&file) {
             node.facts().opened();
@@ -138,7 +136,7 @@ impl Walk<'_> {
                 _ => {}
             }
             let child = match self.volume.resolve(self.cached, &node, &name)?.answer {
-                Answer::Missing(_) => return Ok(Step::Missing),
+                Answer::Missing => return Ok(Step::Missing),
                 Answer::Node { node, is_counted, .. } => {
                     if is_counted {
                         self.counted.push(Arc::clone(&node));

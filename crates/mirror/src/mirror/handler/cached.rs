@@ -36,8 +36,8 @@ pub(super) fn lookup(
     let resolved = volume.resolve(cached, parent, name)?;
     let entry = entry_validity(volume, cached, parent, name, &resolved);
     match resolved.answer {
-        Answer::Missing(_) if entry.is_zero() => Err(Errno::NOENT),
-        Answer::Missing(_) => {
+        Answer::Missing if entry.is_zero() => Err(Errno::NOENT),
+        Answer::Missing => {
             write_missing_entry(out, entry);
             Ok(None)
         }
@@ -120,24 +120,21 @@ fn entry_validity(
     name: &[u8],
     resolved: &Resolved,
 ) -> Duration {
-    let is_missing = matches!(resolved.answer, Answer::Missing(_));
+    let is_missing = matches!(resolved.answer, Answer::Missing);
     let sharing = &volume.options.sharing;
     if volume.is_observed() || sharing.is_shared() || parent.facts().is_left_out() {
         // Each lookup of a missing name is an event, and other users' permissions are checked.
         return if is_missing { Duration::ZERO } else { sharing.validity().entry };
     }
-    let (confirmed, is_elsewhere) = match &resolved.answer {
-        Answer::Missing(at) => (*at, false),
-        Answer::Node { node, confirmed, .. } => (confirmed.at, node.is_elsewhere()),
-    };
+    let is_elsewhere = matches!(&resolved.answer, Answer::Node { node, .. } if node.is_elsewhere());
     let is_noticed = resolved.is_listed && volume.protocol.load(Ordering::Relaxed) >= CAN_EXPIRE;
     match cached.coherence {
         Coherence::Strict => Duration::ZERO,
         _ if is_elsewhere => sharing.validity().entry,
-        Coherence::CloseToOpen(time) if !is_noticed => rest(time, confirmed),
+        Coherence::CloseToOpen(time) if !is_noticed => rest(time, resolved.at),
         Coherence::Session | Coherence::CloseToOpen(_) => {
             // Names that the kernel keeps must be known here, so that they can be expired.
-            let is_known = volume.keeps_long(parent, name, &resolved.answer);
+            let is_known = volume.keeps_long(parent, name, resolved);
             if is_known { LONG } else { cached.coherence.short() }
         }
     }

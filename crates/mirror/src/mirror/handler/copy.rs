@@ -4,7 +4,7 @@
 //! file has changed and an older version is still open, the file gets another node: the reply is `ESTALE`, and the
 //! kernel looks the name up again. A file that is open for writing is read from the original.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -56,16 +56,15 @@ pub(super) fn open(
         return open_node(volume, request, node, flags);
     }
     let Confirmed { stat, .. } = volume.confirmed(cached, node)?;
-    let handle = volume.reach(node)?;
-    let Some(content) = content(volume, cached, node, &handle, &stat) else {
+    let Some(content) = content(volume, cached, node, &stat) else {
         return open_node(volume, request, node, flags);
     };
-    match count(volume, node, &handle, &content) {
+    match count(volume, node, &content) {
         Counted::Copy(opened) => Ok(opened),
         Counted::Original => open_node(volume, request, node, flags),
         Counted::OtherVersion if volume.retries.has(request.header.thread) => {
             // There is no name to look up again (`/proc/self/fd`).
-            node.with_opens(Some(&handle), |opens| {
+            node.with_opens(None, |opens| {
                 opens.served += 1;
                 opens.copied += 1;
             });
@@ -84,13 +83,13 @@ fn content(
     volume: &Volume,
     cached: &CachedVolume,
     node: &Arc<Node>,
-    handle: &OwnedFd,
     stat: &Statx,
 ) -> Option<Arc<dyn Content>> {
     let (facts, asked) = (node.facts(), Instant::now());
     let ticket = facts.ticket();
     let path = volume.placed(node.path());
-    let file = CachedFile { path: &path, stat, original: handle.as_fd(), is_ahead: false };
+    let original = || volume.reach(node);
+    let file = CachedFile { path: &path, stat, original: &original, is_ahead: false };
     let Found { content, stat } = cached.cache.content(&file)?;
     if let Some(stat) = stat {
         volume.note(cached, node, &stat, asked, ticket);
@@ -109,10 +108,12 @@ enum Counted {
 }
 
 /// Counts an open of a copy.
-fn count(volume: &Volume, node: &Node, handle: &Arc<OwnedFd>, content: &Arc<dyn Content>) -> Counted {
+fn count(volume: &Volume, node: &Node, content: &Arc<dyn Content>) -> Counted {
     let stamp = content.stamp();
     let passes = volume.options.read_only || content.is_program();
-    node.with_opens(Some(handle), |opens| {
+    // A file that loses its name while it is open is found by its descriptor.
+    let handle = node.held();
+    node.with_opens(handle.as_ref(), |opens| {
         if opens.served + opens.passed > opens.copied {
             return Counted::Original;
         }

@@ -57,7 +57,7 @@ pub(super) struct Chunked {
     contents: Arc<Contents>,
     table: Arc<ChunkTable>,
     stamp: Stamp,
-    original: OwnedFd,
+    original: Arc<OwnedFd>,
     file: OnceLock<File>,
     path: Vec<u8>,
 }
@@ -70,7 +70,7 @@ impl Chunked {
         stamp: Stamp,
         file: &CachedFile<'_>,
     ) -> Option<Self> {
-        let original = file.original.try_clone_to_owned().ok()?;
+        let original = (file.original)().ok()?;
         let (contents, path) = (Arc::clone(contents), file.path.to_vec());
         Some(Self { contents, table, stamp, original, file: OnceLock::new(), path })
     }
@@ -80,7 +80,7 @@ impl Chunked {
             return Ok(file);
         }
         self.contents.counters.count(Count::AskedOpens);
-        let file = reopen(std::os::fd::AsFd::as_fd(&self.original));
+        let file = reopen(&self.original);
         let file = file.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         Ok(self.file.get_or_init(|| file))
     }

@@ -1,14 +1,13 @@
 //! Reads a file from its share into the store.
 
 use std::fs::File;
-use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use rustix::fs::{Advice, AtFlags, Statx, StatxFlags, fadvise, statx};
 
-use super::{Contents, reason, reopen};
-use crate::mirror::Stamp;
+use super::{Contents, open, reason};
+use crate::mirror::{CachedFile, Stamp};
 use crate::spindle::figures::{Count, Counters};
 use crate::spindle::store::{NewObject, Object, Store};
 
@@ -32,11 +31,11 @@ pub(super) enum Filled {
 }
 
 /// Reads a file with these attributes.
-pub(super) fn fill(contents: &Contents, store: &Store, original: BorrowedFd<'_>, stat: Statx) -> Filled {
+pub(super) fn fill(contents: &Contents, store: &Store, cached: &CachedFile<'_>) -> Filled {
     let counters = &contents.counters;
     counters.count(Count::AskedOpens);
-    let Ok(file) = reopen(original) else { return Filled::Refused(Count::OriginalFailed) };
-    let mut before = stat;
+    let Ok(file) = open(cached) else { return Filled::Refused(Count::OriginalFailed) };
+    let mut before = *cached.stat;
     for _ in 0..ATTEMPTS {
         if before.stx_size > Contents::largest_whole(store) {
             return Filled::Refused(Count::OriginalUnsteady);

@@ -12,7 +12,6 @@ mod flight;
 mod whole;
 
 use std::collections::HashMap;
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::Statx;
@@ -204,7 +203,7 @@ impl Contents {
     ) -> Option<Found> {
         let begun = std::time::Instant::now();
         let (result, is_own) = self.flights.fill(key, || {
-            let result = fill(self, store, file.original, *file.stat);
+            let result = fill(self, store, file);
             self.keep(key, result)
         });
         if !file.is_ahead {
@@ -261,8 +260,13 @@ fn reason(refusal: &Refusal) -> Count {
     }
 }
 
+/// Opens the original for reading.
+fn open(file: &CachedFile<'_>) -> std::io::Result<std::fs::File> {
+    reopen(&*(file.original)()?)
+}
+
 /// Opens the file behind an `O_PATH` descriptor for reading.
-fn reopen(original: BorrowedFd<'_>) -> std::io::Result<std::fs::File> {
+fn reopen(original: &std::os::fd::OwnedFd) -> std::io::Result<std::fs::File> {
     use std::os::fd::AsRawFd as _;
     std::fs::File::open(format!("/proc/self/fd/{}", original.as_raw_fd()))
 }
