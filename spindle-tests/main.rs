@@ -10,6 +10,10 @@ mod harness;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // A slow share is this program in another process.
+    if let Some(code) = slow_share::serve_if_asked() {
+        return code;
+    }
     // Some cases fork below, which a process with several threads must not do. They start this program once
     // more.
     if let Some(task) = std::env::var_os(harness::plain::TASK) {

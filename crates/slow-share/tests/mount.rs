@@ -39,6 +39,8 @@ fn main() -> ExitCode {
         case("a_stopped_share_answers_when_it_continues", &[], stopped),
         case("a_killed_share_is_unmounted", &[], killed),
         case("a_share_that_cannot_mount_names_the_reason", &[], refused),
+        case("pjdfstest_has_no_further_failures", &["pjdfstest"], pjdfstest),
+        case("fsx_finds_no_fault", &["fsx"], fsx),
         case("a_shell_controls_a_share_by_signals_and_a_socket", &["umount"], controlled),
     ])
 }
@@ -343,4 +345,41 @@ fn controlled(workspace: &Workspace) {
     assert!(wait_until(second, || !share.alive()), "it ends when it is unmounted");
     assert!(!socket.exists());
     assert_eq!(written(&counters).map(|counts| counts.bytes_read), Some(0));
+}
+
+/// The settings of pjdfstest: features of Linux, and users of every system.
+const SETTINGS: &str = r#"
+[features.posix_fallocate]
+[features.rename_ctime]
+[features.utimensat]
+[features.utime_now]
+[settings]
+naptime = 0.1
+allow_remount = false
+[dummy_auth]
+entries = [["nobody", "nogroup"], ["daemon", "daemon"], ["bin", "bin"]]
+"#;
+
+fn pjdfstest(workspace: &Workspace) {
+    fs::set_permissions(workspace.root(), fs::Permissions::from_mode(0o755)).expect("a mode");
+    workspace.write("settings.toml", SETTINGS);
+    workspace.directory("native");
+    let _share = start(workspace, |_| {});
+    let failures = |place: &str| {
+        let mut suite = Command::new(tool("pjdfstest"));
+        suite.args(["-c", "settings.toml", "-p", place]).current_dir(workspace.root());
+        let output = compat_harness::process::finish(&mut suite, None, Duration::from_secs(300));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let outcomes: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(outcomes.iter().filter(|words| words.get(1) == Some(&"ok")).count() > 300, "{text}");
+        let failed = outcomes.iter().filter(|words| words.get(1) == Some(&"FAILED"));
+        failed.map(|words| words[0].to_owned()).collect::<Vec<String>>()
+    };
+    assert_eq!(failures("mount"), failures("native"));
+}
+
+fn fsx(workspace: &Workspace) {
+    let share = start(workspace, |_| {});
+    let mut suite = Command::new(tool("fsx"));
+    run(workspace, suite.args(["-N", "3000"]).arg(share.mountpoint().join("file")));
 }
