@@ -1,12 +1,13 @@
 //! The cases, one file for each theme.
 
 mod partial;
+mod rank;
 mod session;
 
 use crate::harness::case::Case;
 
 /// All cases of all themes.
 pub fn all() -> Vec<Case> {
-    let themes = [partial::cases(), session::cases()];
+    let themes = [partial::cases(), session::cases(), rank::cases()];
     themes.into_iter().flatten().collect()
 }

@@ -28,6 +28,8 @@ pub fn cases() -> Vec<Case> {
         case("session::the_root_can_be_shared", &["unshare"], root),
         case("session::figures_are_reported_at_any_time_and_at_the_end", &["unshare"], figures),
         case("session::a_server_that_hangs_does_not_delay_the_end", &["unshare"], hung_figures),
+        case("session::a_directory_of_sessions_can_be_named", &["unshare"], named),
+        case("session::a_session_that_nobody_waits_for_ends", &["unshare"], unwanted),
         case("session::many_members_at_once", &["unshare", "xargs"], many_at_once),
         case("session::a_thousand_members_one_after_another", &["unshare"], thousand),
     ]
@@ -184,11 +186,12 @@ session() { task=$1; shift; COMPAT_TEST_TASK=$task ./plain \"$@\"; }
 umask 077; mkdir share run; export XDG_RUNTIME_DIR=$PWD/run COMPAT_TEST_SHARES=share
 echo one > share/file; before=$(stat -c %d share); id=$(session start)
 session join $id sh -c '[ $(stat -c %d share) != '$before' ] && echo mirrored; id -u; cat share/file; exit 4'; echo $?
-session list | cut -d ' ' -f 3; session end $id; ls run
+session join $id sh -c 'echo > ready; exec sleep 60' & n=0; until [ -e ready ] || [ $((n += 1)) -gt 500 ]; do sleep 0.02; done
+session list | cut -d ' ' -f 3; session end $id; wait $!; echo $?; ls run
 end
         setpriv --reuid=1234 --regid=1235 --clear-groups sh do";
     let (told, said) = said(directory, script);
-    assert_eq!(told, "mirrored\n1234\none\n4\n0\n", "{said}");
+    assert_eq!(told, "mirrored\n1234\none\n4\n1\n143\n", "{said}");
 }
 
 fn root(directory: &Path) {
@@ -207,13 +210,32 @@ fn figures(directory: &Path) {
     assert_eq!(told, "0 joined\n2 joined\n2 joined\n0 joined\n", "{said}");
 }
 
-/// The server sleeps for ten seconds. After two, its figures are given up.
+/// The server sleeps for four seconds. After two, its figures are given up.
 fn hung_figures(directory: &Path) {
     let script = "mkdir share; export COMPAT_TEST_SHARES=share COMPAT_TEST_FIGURES=hang; id=$(session start)
-        session figures $id; echo $?; test -e hang || echo none";
+        session figures $id; echo $?; session end $id; echo $?; test -e hang || echo none; session list";
     let (told, said) = said(directory, script);
-    assert_eq!(told, "2\nnone\n");
+    assert_eq!(told, "2\n0\nnone\n");
     assert!(said.ends_with("has no figures: its server does not reply\n"), "{said}");
+}
+
+/// A job and the program that prepares its node may have different runtime directories.
+fn named(directory: &Path) {
+    let script = "mkdir share; export COMPAT_TEST_SHARES=share COMPAT_SESSION_DIR=$PWD/sessions; id=$(session start)
+        ls sessions run | grep -c $id; stat -c %a sessions; session join $id echo member; session end $id; ls sessions
+        mkdir open; chmod 755 open; COMPAT_SESSION_DIR=open session start; echo $?";
+    let (told, said) = said(directory, script);
+    assert_eq!(told, "2\n700\nmember\n2\n");
+    assert_eq!(said, "error: could not use open for sessions: other users can enter it (mode 755)\n");
+}
+
+/// The process that starts a session is killed before the mirror is ready.
+fn unwanted(directory: &Path) {
+    let script = "mkdir share; export COMPAT_TEST_SHARES=share COMPAT_TEST_SLOW_BEGIN=1
+        (session start one; echo no) > said & wait_for sh -c 'ls run | grep -q one.lock'
+        kill -9 $(cat /proc/$!/task/$!/children); wait_for sh -c '! ls run | grep -q .'; cat said; session list";
+    let (told, said) = said(directory, script);
+    assert_eq!(told, "no\n", "{said}");
 }
 
 fn many_at_once(directory: &Path) {

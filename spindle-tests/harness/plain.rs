@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use compat_mirror::enter::{
-    self, End, ExternalPlace, Mirrored, Mounted, Outcome, Service, Task, Users, session,
+    self, End, ExternalPlace, Mirrored, Mounted, Outcome, RankRole, Service, Task, Users, launcher, session,
 };
 use compat_mirror::mirror::{Holders, Options, Session, Sharing, Volume};
 
@@ -29,6 +29,9 @@ const IDLE: &str = "COMPAT_TEST_IDLE";
 /// The variable that makes the service fail.
 const NO_SERVICE: &str = "COMPAT_TEST_NO_SERVICE";
 
+/// The variable that delays the server before the mirror is ready.
+const SLOW_BEGIN: &str = "COMPAT_TEST_SLOW_BEGIN";
+
 /// The variable with the file for the figures at the end of a run.
 const FIGURES: &str = "COMPAT_TEST_FIGURES";
 
@@ -44,7 +47,7 @@ pub fn run(task: &OsStr) -> ExitCode {
     }
 }
 
-/// The tasks: `run COMMAND…`, `start [ID]`, `join ID COMMAND…`, `list`, `figures ID` and `end ID`.
+/// The tasks: `run COMMAND…`, `rank COMMAND…`, `start [ID]`, `join ID COMMAND…`, `list`, `figures ID` and `end ID`.
 fn attempt(task: &OsStr) -> Result<i32, enter::Error> {
     let mut arguments = std::env::args_os().skip(1);
     match task.to_str() {
@@ -52,6 +55,7 @@ fn attempt(task: &OsStr) -> Result<i32, enter::Error> {
             let options = options(Task::Command(arguments.collect()));
             return Ok(code_of(enter::run(&options, None, &mut Plain::default())?));
         }
+        Some("rank") => return rank(&arguments.collect::<Vec<_>>()),
         Some("start") => {
             let idle = std::env::var(IDLE).ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(60.0);
             let id = arguments.next().map(id_of);
@@ -72,6 +76,18 @@ fn attempt(task: &OsStr) -> Result<i32, enter::Error> {
         other => panic!("{other:?} is not a task"),
     }
     Ok(0)
+}
+
+/// Runs a command as a rank: as the lead, or in the mirror of the lead.
+fn rank(command: &[OsString]) -> Result<i32, enter::Error> {
+    let rank = launcher::rank("spindle", Duration::from_secs(20), Some("run".into())).expect("a launcher");
+    let outcome = match enter::meet(&rank)? {
+        RankRole::Lead(socket) => {
+            enter::run(&options(Task::Command(command.to_vec())), Some(socket), &mut Plain::default())?
+        }
+        RankRole::Guest(access) => enter::join(command, Path::new("."), access)?,
+    };
+    Ok(code_of(outcome))
 }
 
 fn id_of(text: OsString) -> session::Id {
@@ -169,6 +185,9 @@ impl Service for Plain {
     }
 
     fn begin(&mut self, _command: u32) -> io::Result<()> {
+        if std::env::var_os(SLOW_BEGIN).is_some() {
+            std::thread::sleep(Duration::from_secs(1));
+        }
         Ok(())
     }
 
@@ -178,7 +197,7 @@ impl Service for Plain {
 
     fn figures(&mut self) -> Vec<u8> {
         if std::env::var_os(FIGURES).is_some_and(|path| path == "hang") {
-            std::thread::sleep(Duration::from_secs(10));
+            std::thread::sleep(Duration::from_secs(4));
         }
         format!("{} joined", self.joined.len()).into_bytes()
     }

@@ -1,5 +1,5 @@
-//! The shared parts of the end-to-end suites `registry-tests/`, `record-tests/` and `truth-tests/` of the root
-//! package.
+//! The shared parts of the end-to-end suites `registry-tests/`, `record-tests/`, `spindle-tests/` and `truth-tests/` of
+//! the root package.
 //!
 //! A suite's `main` passes its [`Case`]s to [`Suite::run`]. A case states a behaviour in its name and gets a
 //! [`Workspace`]. This is a temporary directory in which it runs `compat` ([`Workspace::compat`]) and other

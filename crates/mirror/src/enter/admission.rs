@@ -26,6 +26,9 @@ use super::rendezvous::peer_fault;
 /// The time that a process may take to send its request, or to read a reply.
 const GREETING: Duration = Duration::from_secs(10);
 
+/// The pause after a failed accept(2).
+const PACE: Duration = Duration::from_millis(5);
+
 /// The keys of the mirror, and the server, which is informed of each process.
 pub(super) struct Admission {
     server: Mutex<(PipeWriter, PipeReader)>,
@@ -118,7 +121,12 @@ pub(super) fn listen<S: Send + Sync + 'static>(
 ) -> io::Result<()> {
     let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
     named("listener").spawn(move || {
-        for stream in listener.incoming().flatten() {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else {
+                // This process has too many open files for a moment.
+                std::thread::sleep(PACE);
+                continue;
+            };
             let shared = Arc::clone(&shared);
             // If no thread can be started, the process sees a closed connection.
             let _ = named("caller").spawn(move || match Caller::greet(stream) {

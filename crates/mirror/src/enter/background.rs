@@ -10,14 +10,16 @@ use std::time::Duration;
 use rustix::process::setsid;
 
 use super::error::Error;
-use super::rendezvous::{self, Directories, LeadLock, LeadSocket, Purpose};
-use super::session::{PREFIX, assert_one_user, meeting, of_session};
+use super::rendezvous::{self, LeadLock, LeadSocket, Purpose};
+use super::session::{PREFIX, assert_one_user, directories, meeting, of_session};
 use super::session_id::Id;
 use super::streams::let_go_of_all_streams;
 use super::{ExternalPlace, Options, Service, Task};
 
-/// How often to choose another name if a session with a chosen name exists.
-const ATTEMPTS: usize = 8;
+/// How often to try to take a name, and in which interval. Another process may just be removing what a dead session of
+/// this name left behind.
+const ATTEMPTS: usize = 5;
+const PACE: Duration = Duration::from_millis(10);
 
 /// The reason for not starting a session, as text from the background process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,9 +51,12 @@ pub(super) struct ReadyReport {
 
 impl ReadyReport {
     /// Reports that the mirror is ready.
-    pub(super) fn send(mut self) {
-        // If nobody waits any more, the session is there all the same.
-        let _ = send(&mut self.pipe, b'r', self.id.to_string().as_bytes());
+    ///
+    /// # Errors
+    ///
+    /// If nobody waits any more.
+    pub(super) fn send(mut self) -> io::Result<()> {
+        send(&mut self.pipe, b'r', self.id.to_string().as_bytes())
     }
 }
 
@@ -93,7 +98,7 @@ pub fn start<'a>(
         place: absolute(&options.place)?,
         ..options.clone()
     };
-    rendezvous::meetings(&Directories::of_user(None), PREFIX).map_err(of_session)?;
+    rendezvous::meetings(&directories(), PREFIX).map_err(of_session)?;
     let (mut from_background, report) = io::pipe().map_err(failed)?;
     if compat_sys::fork().map_err(failed)?.is_some() {
         drop(report);
@@ -172,20 +177,17 @@ fn in_background<'a>(
 
 /// Takes the name of the session, or chooses one.
 fn named(id: Option<Id>) -> Result<(Id, LeadLock, std::os::unix::net::UnixListener), Error> {
-    let directories = Directories::of_user(None);
-    let take = |id: &Id| LeadLock::take(&directories, &meeting(id)).map_err(of_session);
-    if let Some(id) = id {
-        let taken = take(&id)?;
-        return taken.map(|(lock, listener)| (id.clone(), lock, listener)).ok_or(Error::SessionExists { id });
-    }
+    let failed = |source| Error::Process { doing: "choose a name for a session", source };
+    let chosen = || id.clone().map_or_else(|| Id::random().map_err(failed), Ok);
+    let mut id = chosen()?;
     for _ in 0..ATTEMPTS {
-        let failed = |source| Error::Process { doing: "choose a name for a session", source };
-        let id = Id::random().map_err(failed)?;
-        if let Some((lock, listener)) = take(&id)? {
+        if let Some((lock, listener)) = LeadLock::take(&directories(), &meeting(&id)).map_err(of_session)? {
             return Ok((id, lock, listener));
         }
+        std::thread::sleep(PACE);
+        id = chosen()?;
     }
-    Err(Error::Process { doing: "choose a name for a session", source: io::ErrorKind::AlreadyExists.into() })
+    Err(Error::SessionExists { id })
 }
 
 #[cfg(test)]

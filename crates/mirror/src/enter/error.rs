@@ -237,7 +237,7 @@ impl Error {
                 Some("join a session as the user and in the container that started it".to_owned())
             }
             Self::SessionDirectory { .. } => {
-                Some("set XDG_RUNTIME_DIR to a directory that only this user can enter".to_owned())
+                Some("set COMPAT_SESSION_DIR to a private directory of this user; it is created if it does not exist".to_owned())
             }
             Self::NotStarted(failure) => failure.hint.clone(),
             Self::Session { .. } => None,

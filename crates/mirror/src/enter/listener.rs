@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustix::process::{Signal, getpid, kill_process};
+
 use super::Service;
 use super::admission::Admission;
 use super::figures_channel::FiguresChannel;
@@ -36,7 +38,10 @@ impl Listener {
             Purpose::Session { idle, ready } => {
                 let figures = Arc::clone(figures);
                 let listener = SessionListener::open(socket, idle, admission, figures, shares.to_vec())?;
-                ready.send();
+                if ready.send().is_err() {
+                    // The process that started the session was killed. Nobody knows its name.
+                    kill_process(getpid(), Signal::TERM)?;
+                }
                 Ok(Self::Session(listener))
             }
         }

@@ -349,7 +349,7 @@ fn plan_and_run(
     if let (ExternalPlace::At(path), None) = (&options.place, outside) {
         return Err(Error::SharesApart { path: path.clone(), shares: plan.mirrors().count() });
     }
-    let mut roots = open_roots(&root, &mut plan).map_err(at_root)?;
+    let mut roots = open_roots(&root, &mut plan, &options.mirrored)?;
     repeated_mount::join(&mut plan, &mut roots, &mount_table::parse_all(&table));
     let bound = open_bound(&root, &mut plan, sockets);
     let inner = inner_namespace(options, &plan)?;
@@ -410,10 +410,11 @@ fn absolute(directory: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(directory).map_err(|source| Error::Directory { path: directory.to_owned(), source })
 }
 
-/// Opens the root of each volume. A volume is skipped if it cannot be reached: a file system whose server has ended, or
+/// Opens the root of each volume. The root of the command and the shares that the user named must be reached. Another
+/// volume is skipped if it cannot be reached: a file system whose server has ended, or
 /// that is closed even to root. Its mount point then appears as an inaccessible directory in the surrounding volume,
 /// because the content of a mount must not show with the flags of another mount.
-fn open_roots(root: &OwnedFd, plan: &mut Plan) -> std::io::Result<Vec<OwnedFd>> {
+fn open_roots(root: &OwnedFd, plan: &mut Plan, mirrored: &Mirrored) -> Result<Vec<OwnedFd>, Error> {
     let mut roots = Vec::new();
     let mut failure = None;
     plan.retain_mirrors(|mount| match open_root(root, mount) {
@@ -422,8 +423,12 @@ fn open_roots(root: &OwnedFd, plan: &mut Plan) -> std::io::Result<Vec<OwnedFd>> 
             true
         }
         Err(source) => {
-            let is_root = mount.place == b"/";
-            failure = failure.take().or(is_root.then_some(source));
+            let path = shown(&mount.place).to_owned();
+            if mount.place == b"/" {
+                failure = Some(Error::Mount { place: path, source });
+            } else if mirrored.names(&path) {
+                failure = Some(Error::Share { path, source });
+            }
             false
         }
     });

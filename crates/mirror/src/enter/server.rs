@@ -1,9 +1,9 @@
 //! The process that serves the mirror.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 
@@ -51,7 +51,11 @@ fn serve(volumes: Vec<Mounted>, pipes: &mut ServerPipes, service: &mut dyn Servi
             Ok(Some(ServerMessage::Mounted(number))) => {
                 let Some(volume) = volumes.get_mut(number as usize).and_then(Option::take) else { continue };
                 let place = PathBuf::from(OsStr::from_bytes(&volume.place));
-                service.mounted(volume).map_err(|source| Error::Serve { place, source })?;
+                match service.mounted(volume) {
+                    // Its mirror replies with the same error to everybody.
+                    Err(source) if has_ended(&source) && place != Path::new("/") => {}
+                    other => other.map_err(|source| Error::Serve { place, source })?,
+                }
             }
             Ok(Some(ServerMessage::Begin(command))) => {
                 service.begin(command).map_err(Error::Begin)?;
@@ -75,6 +79,11 @@ fn serve(volumes: Vec<Mounted>, pipes: &mut ServerPipes, service: &mut dyn Servi
     }
 }
 
+/// Whether an error means that the server of a mirrored file system ended since it was opened.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED | libc::ESTALE))
+}
+
 /// Cleans up after a killed supervisor: kills the remaining processes and unmounts the mirror.
 fn end_all(inside: &NamespaceProcesses, outside: Option<&ExternalMount>) {
     inside.end_all(&[]);
@@ -89,11 +98,16 @@ fn end_all(inside: &NamespaceProcesses, outside: Option<&ExternalMount>) {
 /// command, writes the log and works for all processes. If a limit is reached anyway, the call returns an error, and
 /// the process is not killed.
 fn raise_limits() {
-    raise(Resource::Nofile, Some(1 << 20));
+    raise_file_limit();
     for (resource, signal) in [(Resource::Fsize, libc::SIGXFSZ), (Resource::Cpu, libc::SIGXCPU)] {
         raise(resource, None);
         compat_sys::ignore(signal, true);
     }
+}
+
+/// Raises the limit of open files as far as permitted.
+pub(super) fn raise_file_limit() {
+    raise(Resource::Nofile, Some(1 << 20));
 }
 
 /// Raises a limit to `wanted`, or removes it if `wanted` is `None`. If that is not permitted, raises it as far as

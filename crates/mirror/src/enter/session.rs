@@ -3,7 +3,8 @@
 //! [`start`] creates the mirror in the background. Its supervisor has its own session (setsid(2)), no terminal and no
 //! streams. Members reach it at a Unix socket with the name of the session, in a private directory of this user
 //! (`rendezvous`). They enter the mirror as the ranks of a parallel job do (`join`), and each has its own supervisor
-//! outside. The session ends on request ([`end`]), when it had no member for its idle time, or with its processes.
+//! outside. `COMPAT_SESSION_DIR` names another directory, for jobs whose runtime directory differs from that of the
+//! process that starts the session. The session ends on request ([`end`]), when it had no member for its idle time, or with its processes.
 //!
 //! The supervisor holds a lock while the session exists. [`start`] and [`list`] remove what a killed session left
 //! behind.
@@ -38,6 +39,9 @@ const FIGURES_LIMIT: Duration = Duration::from_secs(5);
 
 /// The time that a session may take to end. Its members may take five seconds of it.
 const END_LIMIT: Duration = Duration::from_secs(30);
+
+/// The variable that names the directory of the sockets.
+const DIRECTORY: &str = "COMPAT_SESSION_DIR";
 
 /// The beginning of the socket's name.
 pub(super) const PREFIX: &str = "compat-session-";
@@ -98,6 +102,12 @@ impl Status {
     }
 }
 
+/// The directories in which sockets of sessions can be: the one in the variable `COMPAT_SESSION_DIR`, or those of the
+/// user.
+pub(super) fn directories() -> Directories {
+    Directories::of_user(std::env::var_os(DIRECTORY).filter(|path| !path.is_empty()).map(PathBuf::from))
+}
+
 /// The name of a session's socket.
 pub(super) fn meeting(id: &Id) -> String {
     format!("{PREFIX}{id}")
@@ -137,7 +147,7 @@ pub fn join(id: &Id, command: &[OsString], directory: &Path) -> Result<Outcome, 
 /// If a directory that must be private to this user is not.
 pub fn list() -> Result<Vec<Listed>, Error> {
     let mut found = Vec::new();
-    let names = rendezvous::meetings(&Directories::of_user(None), PREFIX).map_err(of_session)?;
+    let names = rendezvous::meetings(&directories(), PREFIX).map_err(of_session)?;
     for id in names.iter().filter_map(|name| name.strip_prefix(PREFIX)?.parse::<Id>().ok()) {
         let Ok(stream) = connect(&id) else { continue };
         let status = request(&id, stream, Request::Status, STATUS_LIMIT).ok();

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::error::Error;
 use super::figures_channel::LONGEST;
-use super::rendezvous::{self, Directories, peer_fault};
-use super::session::{assert_one_user, meeting, of_session};
+use super::rendezvous::{self, peer_fault};
+use super::session::{assert_one_user, directories, meeting, of_session};
 use super::session_id::Id;
 use super::session_listener::Request;
 
@@ -19,7 +19,7 @@ use super::session_listener::Request;
 /// If it does not exist.
 pub(super) fn connect(id: &Id) -> Result<UnixStream, Error> {
     assert_one_user()?;
-    let stream = rendezvous::connect(&Directories::of_user(None), &meeting(id)).map_err(of_session)?;
+    let stream = rendezvous::connect(&directories(), &meeting(id)).map_err(of_session)?;
     stream.ok_or_else(|| Error::NoSession { id: id.clone() })
 }
 

@@ -14,6 +14,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use super::admission::{Admission, Caller, listen};
 use super::figures_channel::FiguresChannel;
 use super::rendezvous::LeadLock;
+use super::server;
 use super::session::Status;
 use super::share::Share;
 
@@ -86,6 +87,8 @@ impl SessionListener {
         figures: Arc<FiguresChannel>,
         shares: Vec<Share>,
     ) -> io::Result<Self> {
+        // Each member has a connection.
+        server::raise_file_limit();
         let members = Members { inside: 0, next: 0, closed: false, idle_since: Instant::now() };
         let (members, since) = (Mutex::new(members), SystemTime::now());
         let shared = Arc::new(ListenerState { members, admission, figures, since, shares });

@@ -104,6 +104,11 @@ impl Mirrored {
         Ok(Self::Shares { network: *network, further })
     }
 
+    /// Whether this resolved path is one of the further shares.
+    pub(super) fn names(&self, path: &Path) -> bool {
+        matches!(self, Self::Shares { further, .. } if further.iter().any(|share| share == path))
+    }
+
     /// Whether only shares are mirrored.
     pub(super) fn is_partial(&self) -> bool {
         matches!(self, Self::Shares { .. })
