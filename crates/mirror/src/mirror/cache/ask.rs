@@ -97,7 +97,7 @@ impl Volume {
     /// Asks the share for the attributes of a node.
     fn ask_attributes(&self, cached: &CachedVolume, node: &Arc<Node>) -> Result<Confirmed, Errno> {
         let facts = node.facts();
-        let (mut own, mut outdated) = (None, false);
+        let mut own = None;
         let ticket = facts.ticket();
         cached.flights.ask(&FlightKey::Attributes(node.number, ticket), || {
             let asked = Instant::now();
@@ -105,13 +105,10 @@ impl Volume {
             let question = if is_known { Question::Confirmation } else { Question::Attributes };
             cached.count(CacheEvent::Asked(question));
             let stat = self.original_attributes(node)?;
-            outdated = self.note(cached, node, &stat, asked, ticket);
+            self.note(cached, node, &stat, asked, ticket);
             own = Some(Confirmed { stat, at: asked });
             Ok(())
         })?;
-        if outdated {
-            self.list_again(cached, node, &own);
-        }
         if let Some(own) = own {
             return Ok(own);
         }
@@ -123,20 +120,20 @@ impl Volume {
         Ok(Confirmed { stat: self.original_attributes(node)?, at: asked })
     }
 
-    /// Keeps attributes of a node that the share has confirmed. Returns whether the file has changed.
+    /// Keeps attributes of a node that the share has confirmed. If a directory has changed, its names are looked up
+    /// again.
     pub(in crate::mirror) fn note(
         &self,
         cached: &CachedVolume,
-        node: &Node,
+        node: &Arc<Node>,
         stat: &Statx,
         asked: Instant,
         ticket: u64,
-    ) -> bool {
-        let has_changed = node.facts().note(stat, asked, ticket);
-        if has_changed {
+    ) {
+        if node.facts().note(stat, asked, ticket) {
             cached.count(CacheEvent::Changed);
+            self.list_again(cached, node, stat);
         }
-        has_changed
     }
 
     /// Asks the share by the node's descriptor, which is one request. Without one, the file is opened by its name.
@@ -157,7 +154,7 @@ impl Volume {
     }
 
     /// Drops the names of a directory that has changed, and lets the kernel look them up again.
-    fn list_again(&self, cached: &CachedVolume, node: &Arc<Node>, confirmed: &Option<Confirmed>) {
+    fn list_again(&self, cached: &CachedVolume, node: &Arc<Node>, stat: &Statx) {
         if !node.is_directory() {
             return;
         }
@@ -166,8 +163,8 @@ impl Volume {
             let listing = std::mem::take(&mut state.directory().listing);
             matches!(listing, DirectoryListing::Known(_))
         };
-        if was_listed && let Some(confirmed) = confirmed {
-            self.list(cached, node, &confirmed.stat);
+        if was_listed {
+            self.list(cached, node, stat);
         }
         let children = node.facts().state().children();
         let known = children.into_iter().filter_map(|number| self.table.node(number).ok());
