@@ -15,6 +15,7 @@ pub mod figures;
 pub mod foresee;
 pub mod index;
 mod service;
+mod session;
 mod share_cache;
 pub mod store;
 
@@ -33,6 +34,7 @@ use figures::{Counters, Figures};
 use foresee::Foresee;
 use index::Index;
 use service::CachingService;
+pub use session::start;
 use share_cache::SharedParts;
 use store::{Store, StoreError, StoreOptions};
 
