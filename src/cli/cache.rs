@@ -47,12 +47,12 @@ enum CacheCommand {
         all: bool,
 
         /// Remove entries written longer ago than this: a number with s, m, h, d or w
-        #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = parse_age)]
+        #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = super::quantity::parse_duration)]
         older_than: Duration,
 
         /// Remove the oldest entries until the rest fits: bytes, or a number with K, M or G
         #[arg(long, conflicts_with_all = ["all", "older_than"], value_name = "SIZE",
-              value_parser = super::registry_options::parse_size)]
+              value_parser = super::quantity::parse_size)]
         max_size: Option<u64>,
     },
 }
@@ -103,35 +103,4 @@ fn listing(report: &CacheList) -> String {
 fn pruned(report: &CachePruned) -> String {
     let CachePruned { directory, entries, bytes } = report;
     format!("removed {} ({bytes} bytes) from {directory}\n", count(*entries as u64, "entry"))
-}
-
-/// Parses a duration as typed: `30d`, `12h`, `90m`, `45s`, `2w`.
-fn parse_age(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a duration such as 30d, 12h, 90m, 45s or 2w");
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let number = text.strip_suffix(unit).unwrap_or_default();
-    let factor: u64 = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        'w' => 7 * 86_400,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_have_a_unit() {
-        assert_eq!(parse_age("30d"), Ok(Duration::from_secs(30 * 86_400)));
-        assert_eq!(parse_age("0s"), Ok(Duration::ZERO));
-        for text in ["", "30", "d", "-1d", "1é", "99999999999999999999d", "9999999999999999999w"] {
-            assert!(parse_age(text).is_err(), "{text}");
-        }
-    }
 }

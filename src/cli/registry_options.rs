@@ -66,7 +66,7 @@ pub(super) struct CacheOptions {
     pub cache_dir: Option<PathBuf>,
 
     /// Remove the oldest entries if the cache exceeds this size: bytes, or a number with K, M or G
-    #[arg(long, value_name = "SIZE", env = "COMPAT_CACHE_LIMIT", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", env = "COMPAT_CACHE_LIMIT", value_parser = super::quantity::parse_size)]
     pub cache_limit: Option<u64>,
 
     /// Do not read or write the cache, even if a cache directory is given
@@ -112,45 +112,11 @@ impl CacheOptions {
     }
 }
 
-/// Parses a size as typed: `500000`, `64K`, `64M`, `1G` (units of 1024).
-///
-/// # Errors
-///
-/// If it is not a size.
-pub(super) fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is not a size such as 500000, 64K, 64M or 1G");
-    let (number, unit) = match text.strip_suffix(['K', 'M', 'G', 'k', 'm', 'g']) {
-        Some(number) => (number, text[number.len()..].to_ascii_uppercase()),
-        None => (text, String::new()),
-    };
-    let factor = match unit.as_str() {
-        "K" => 1 << 10,
-        "M" => 1 << 20,
-        "G" => 1 << 30,
-        _ => 1,
-    };
-    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(wrong());
-    }
-    number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::app::Failure;
     use compat_oci::Error;
-
-    #[test]
-    fn sizes_may_have_a_unit() {
-        let sizes = ["0", "500000", "64K", "64m", "2G"].map(|text| parse_size(text).unwrap());
-        assert_eq!(sizes, [0, 500_000, 64 << 10, 64 << 20, 2 << 30]);
-        for text in
-            ["", "K", "-1", "+1", "1.5G", "1T", "64MB", "1é", "99999999999999999999", "99999999999999G"]
-        {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn what_a_registry_wrote_does_not_steer_the_terminal() {
