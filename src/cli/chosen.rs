@@ -96,6 +96,13 @@ mod tests {
             "compat cache --format json prune --older-than 1d",
             "compat trace diff a b",
             "compat record -o x.jsonl -- ls -la",
+            "compat spindle -o x.jsonl --keep -- ls -la",
+            "compat spindle ls session",
+            "compat spindle -- session list",
+            "compat spindle session list --format json",
+            "compat spindle session start --id a --share /usr --idle 5m",
+            "compat spindle session stats a b --format prometheus",
+            "compat spindle --dry-run a --dry-run b --format json",
             "compat gen --from-recording a b -o c",
             "compat explain symbol-missing",
         ] {

@@ -35,6 +35,8 @@ pub struct Context {
     pub quiet: bool,
     /// Whether progress may be shown: standard error is a terminal and `--quiet` was not given.
     pub progress: bool,
+    /// Whether the program was called by the name of an older one.
+    pub old_name: bool,
 }
 
 impl Context {
@@ -42,7 +44,12 @@ impl Context {
     pub fn new(options: &GlobalOptions) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let quiet = options.quiet;
-        Self { verbosity: options.verbose, progress: terminal && !quiet && options.verbose == 0, quiet }
+        Self {
+            verbosity: options.verbose,
+            progress: terminal && !quiet && options.verbose == 0,
+            quiet,
+            old_name: false,
+        }
     }
 
     /// Prints a note to standard error: the user should know it, but nothing failed.

@@ -23,6 +23,7 @@ mod old_name;
 mod progress;
 mod pull;
 mod push;
+mod quantity;
 mod record;
 mod registry_options;
 pub mod report;
@@ -88,7 +89,7 @@ pub enum Command {
 /// Runs the program with the given arguments, of which the first is the name of the program, and returns its
 /// exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = with_subcommand_of_name(arguments.into_iter().collect());
+    let (arguments, old_name) = with_subcommand_of_name(arguments.into_iter().collect());
     if arguments.len() == 1 {
         // As for every other use without a required argument, the text goes to standard error.
         let _ = std::io::stderr().write_all(start::TEXT.as_bytes());
@@ -112,7 +113,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return code.into();
         }
     };
-    let context = Context::new(&arguments.global);
+    let context = Context { old_name, ..Context::new(&arguments.global) };
     match run(arguments.command, &context) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -131,8 +132,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Returns whether the subcommand has `--format json`. Standard output is then always one document.
 fn wants_document(matches: &clap::ArgMatches) -> bool {
-    let format = matches.try_get_one::<OutputFormat>("format");
-    let own = matches!(format, Ok(Some(OutputFormat::Json)));
+    let format = matches.try_get_raw("format").ok().flatten();
+    let own = format.is_some_and(|mut format| format.any(|format| format == "json"));
     own || matches.subcommand().is_some_and(|(_, matches)| wants_document(matches))
 }
 
@@ -201,7 +202,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Cache(arguments) => cache::run(&arguments, context),
         Command::Host(arguments) => host::run(&arguments, context),
         Command::Record(arguments) => record::run(arguments, context),
-        Command::Spindle(arguments) => spindle::run(arguments, context),
+        Command::Spindle(arguments) => spindle::run(&arguments, context),
         Command::Trace(arguments) => trace::run(&arguments, context),
         Command::Validate(arguments) => validate::run(&arguments, context),
         Command::Schema(arguments) => schema::run(&arguments, context),
@@ -210,18 +211,20 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
     }
 }
 
-/// Inserts the subcommand that the name of the program stands for: `compat-gen FILE` is `compat gen FILE`.
-fn with_subcommand_of_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
+/// Inserts the subcommand that the name of the program stands for: `compat-gen FILE` is `compat gen FILE`. Returns
+/// whether there is one.
+fn with_subcommand_of_name(mut arguments: Vec<OsString>) -> (Vec<OsString>, bool) {
     let called = arguments.first().and_then(|name| Path::new(name).file_name());
     let Some(called) = called.map(OsStr::to_owned) else {
-        return vec!["compat".into()];
+        return (vec!["compat".into()], false);
     };
-    if let Some(subcommand) = old_name::subcommand_of(&called) {
+    let subcommand = old_name::subcommand_of(&called);
+    if let Some(subcommand) = subcommand {
         old_name::with_long_options(&mut arguments, subcommand);
         arguments.insert(1, subcommand.into());
         arguments[0] = "compat".into();
     }
-    arguments
+    (arguments, subcommand.is_some())
 }
 
 #[cfg(test)]
@@ -308,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_old_names_stand_for_subcommands() {
-        let expanded = |name: &str| with_subcommand_of_name(vec![name.into(), "x".into()]);
+        let expanded = |name: &str| with_subcommand_of_name(vec![name.into(), "x".into()]).0;
         assert_eq!(expanded("/usr/local/bin/compat-gen"), ["compat", "gen", "x"]);
         assert_eq!(expanded("compat-cli"), ["compat", "check", "x"]);
         assert_eq!(expanded("/usr/bin/compat"), ["/usr/bin/compat", "x"]);

@@ -116,6 +116,41 @@ mod tests {
     }
 
     #[test]
+    fn the_options_of_the_original_spindle_have_one_dash() {
+        let old = [
+            "spindle",
+            "-v",
+            "-mount-path=/m",
+            "-workdir",
+            "/w",
+            "-wait=true",
+            "-keep",
+            "-out",
+            "x",
+            "ls",
+            "-v",
+        ];
+        let new = [
+            "spindle",
+            "-v",
+            "--mount-path=/m",
+            "--workdir",
+            "/w",
+            "--wait",
+            "--keep",
+            "--out",
+            "x",
+            "ls",
+            "-v",
+        ];
+        assert_eq!(rewritten(&old), new);
+        let switches = ["spindle", "-v=true", "-read-only=false", "-cache-size=2G", "ls"];
+        assert_eq!(rewritten(&switches), ["spindle", "-v", "--cache-size=2G", "ls"]);
+        let session = ["spindle", "session", "start", "-idle", "5m"];
+        assert_eq!(rewritten(&session), session);
+    }
+
+    #[test]
     fn what_belongs_to_the_command_stays() {
         for kept in [
             &["fs-record", "ls", "-out", "-read-only=false"][..],

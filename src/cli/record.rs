@@ -12,6 +12,7 @@ use crate::cli::{Context, Exit, failure};
 use compat_mirror::enter::{self, LeadSocket, Rank, RankRole, Task};
 use compat_mirror::record::{self, Options, Selection, rank};
 use compat_trace::Format;
+pub(super) use news::print as print_news;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -109,10 +110,20 @@ pub struct Arguments {
 
 /// The value of `--format`, see [`Format`].
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
-enum LogFormat {
+pub(super) enum LogFormat {
     Jsonl,
     CompatLib,
     Perfetto,
+}
+
+impl From<LogFormat> for Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Jsonl => Self::Jsonl,
+            LogFormat::CompatLib => Self::CompatLib,
+            LogFormat::Perfetto => Self::Perfetto,
+        }
+    }
 }
 
 /// Runs the subcommand.
@@ -202,11 +213,7 @@ fn options(arguments: &Arguments, rank: Option<&Rank>, out: PathBuf) -> Result<O
         counts_bytes: arguments.count_bytes,
         rank: rank.map(|rank| rank.number),
         out,
-        format: match arguments.format {
-            LogFormat::Jsonl => Format::Jsonl,
-            LogFormat::CompatLib => Format::CompatLib,
-            LogFormat::Perfetto => Format::Perfetto,
-        },
+        format: arguments.format.into(),
         selection,
     })
 }

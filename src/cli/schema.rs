@@ -48,6 +48,8 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("trace-libraries", document::<Vec<compat_trace::Loaded>>("trace-libraries")),
         ("trace-processes", document::<Vec<compat_trace::ProcessFacts>>("trace-processes")),
         ("trace-diff", document::<compat_trace::Difference>("trace-diff")),
+        ("spindle-figures", document::<app::spindle::session::FiguresReport>("spindle-figures")),
+        ("spindle-sessions", document::<app::spindle::session::SessionList>("spindle-sessions")),
         ("spindle-savings", document::<compat_trace::Savings>("spindle-savings")),
         ("cache-list", document::<app::cache::CacheList>("cache-list")),
         ("cache-pruned", document::<app::cache::CachePruned>("cache-pruned")),

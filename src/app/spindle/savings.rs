@@ -53,16 +53,7 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
-
-    #[derive(Debug)]
-    struct Quiet;
-
-    impl compat_oci::Observer for Quiet {}
-    impl Observer for Quiet {
-        fn warn(&self, _: &str) {}
-        fn failed(&self, _: &Failure) {}
-        fn finish(&self) {}
-    }
+    use crate::app::spindle::Quiet;
 
     #[test]
     fn sizes_come_from_this_machine_and_excluded_paths_are_outside() {

@@ -5,7 +5,7 @@ use compat_mirror::enter::Ready;
 use compat_mirror::record::News;
 
 /// Prints the ways to enter the mirror on standard output if `waits` is set, and the rest on standard error.
-pub(super) fn print(news: &News<'_>, waits: bool, context: &Context) {
+pub(in crate::cli) fn print(news: &News<'_>, waits: bool, context: &Context) {
     match news {
         // A failed write is ignored: the mount table shows the mirror, too.
         News::Ready(ready) => {

@@ -1,0 +1,97 @@
+//! Prints messages during a run.
+
+use std::path::Path;
+
+use compat_mirror::enter::Share;
+use compat_mirror::record;
+use compat_mirror::spindle::{Coherence, News, Warning};
+
+use super::text::{count, size};
+use crate::app::Failure;
+use crate::cli::Context;
+use crate::cli::report::printable;
+
+/// Prints a message. The ways to enter the mirror are printed if `waits` is set.
+pub(super) fn print(news: &News<'_>, waits: bool, context: &Context) {
+    let news = match news {
+        News::Ready(ready) => record::News::Ready(ready),
+        News::StillInside(processes) => record::News::StillInside(processes),
+        News::RanksMissing { came, expected } => {
+            record::News::RanksMissing { came: *came, expected: *expected }
+        }
+        News::Cache { directory, limit } => return cache(directory, *limit, context),
+        News::Warning(warning) => return context.warn(&self::warning(warning)),
+    };
+    crate::cli::record::print_news(&news, waits, context);
+}
+
+fn cache(directory: &Path, limit: u64, context: &Context) {
+    if context.verbosity > 0 {
+        context.warn(&format!("the cache is {}, at most {}", directory.display(), size(limit)));
+    }
+}
+
+/// A warning as text, with the consequence and the way out.
+fn warning(warning: &Warning) -> String {
+    match warning {
+        Warning::NoCache(error) => {
+            let failure = Failure::undecided(error).with_hint(error.hint());
+            let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+            format!("{}: contents are read from the share{hint}", failure.message)
+        }
+        Warning::KeptInUse => {
+            "another run uses the kept cache: this run has its own, which is not kept".to_owned()
+        }
+        Warning::Index(error) => {
+            format!("{}: all files are looked at again", Failure::undecided(error).message)
+        }
+        Warning::Full(opens) => format!(
+            "the cache is full: {} read the share; choose a larger --cache-size",
+            count(*opens, "open")
+        ),
+        Warning::Failed(opens) => format!(
+            "the cache could not be read or written: {} read the share; check the disk of --cache-dir",
+            count(*opens, "open")
+        ),
+        Warning::Corrupt(objects) => format!(
+            "{} in the cache did not have the right digest and were read again; check the disk of --cache-dir",
+            count(*objects, "file")
+        ),
+        Warning::Stalled(questions) => format!(
+            "the share did not answer {} in time: what was known was used instead",
+            count(*questions, "question")
+        ),
+    }
+}
+
+/// Prints with `-v` the cached directories and the mode of coherence.
+pub(super) fn shares(shares: &[Share], coherence: Coherence, context: &Context) {
+    if context.verbosity == 0 {
+        return;
+    }
+    for share in shares {
+        context.warn(&format!("caching {}", described(share)));
+    }
+    context.warn(&match coherence {
+        Coherence::Session => "coherence session: changes of the share are not seen".to_owned(),
+        Coherence::CloseToOpen(time) => {
+            format!("coherence close-to-open: changes of the share are seen after {time:?}")
+        }
+        Coherence::Strict => "coherence strict: changes of the share are seen at once".to_owned(),
+    });
+}
+
+/// Prints with `-v` the network file systems that are never cached.
+pub(super) fn never_cached(shares: &[Share], context: &Context) {
+    if context.verbosity > 0 {
+        for share in shares {
+            context.warn(&format!("not caching {}: only its own client may read it", described(share)));
+        }
+    }
+}
+
+/// A share on one line: `/software (nfs4 from server:/export)`.
+pub(super) fn described(share: &Share) -> String {
+    let source = if share.source.is_empty() { String::new() } else { format!(" from {}", share.source) };
+    printable(&format!("{} ({}{source})", share.place.display(), share.kind))
+}
