@@ -4,6 +4,8 @@
 //! file systems and servers store whole seconds. A change in the same step as an earlier one leaves no trace. So facts
 //! about a file that changed a moment ago are not kept: see [`Stamp::is_young`].
 
+use std::time::Duration;
+
 use rustix::fs::{Statx, StatxFlags, StatxTimestamp};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -74,6 +76,13 @@ impl Stamp {
         birth && Self { birth: None, ..*self } == Self { birth: None, ..*other }
     }
 
+    /// Returns the time since the last change, or `None` if it is later than `now` or longer ago than `most`.
+    pub fn age_below(&self, now: Moment, most: Duration) -> Option<Duration> {
+        let age = now.since_epoch() - self.mtime.max(self.ctime).since_epoch();
+        let age = Duration::from_nanos(u64::try_from(age).ok()?);
+        (age < most).then_some(age)
+    }
+
     /// Whether the file may change again without a change of its stamp.
     ///
     /// This is the case if it changed less than 1 s before `now`, or less than 2 s if both times are whole seconds.
@@ -110,6 +119,14 @@ mod tests {
             assert!(!stamp.is_young(moment(101, 500_000_000)) && !stamp.is_young(moment(200, 0)));
             assert!(stamp.is_young(moment(100, 0)), "its time is later than now");
         }
+    }
+
+    #[test]
+    fn the_age_of_a_file_is_known_if_it_is_small() {
+        let file = stamp(moment(3, 4), moment(100, 999_999_999));
+        let age = |now| file.age_below(now, Duration::from_millis(20));
+        assert_eq!(age(moment(101, 4_999_999)), Some(Duration::from_millis(5)));
+        assert_eq!([age(moment(100, 0)), age(moment(101, 20_000_000)), age(moment(i64::MAX, 0))], [None; 3]);
     }
 
     #[test]

@@ -277,12 +277,13 @@ impl Volume {
         directory: &OwnedFd,
         name: &[u8],
     ) -> Result<Arc<Node>, Errno> {
+        let asked = Instant::now();
         // The kernel holds no lock of the directory when it only checks whether a name is still the same. The
         // result must not be stored after a later move.
         let look = || attribute::of_name(directory.as_fd(), name);
         let keep = |stat| (self.table.found(&stat, parent, name), stat);
         let (node, stat) = self.handles.between_moves(parent.number, look, keep)?;
-        self.write_found(out, directory, name, &node, stat);
+        self.write_found(out, directory, name, &node, asked, stat);
         Ok(node)
     }
 
@@ -304,6 +305,7 @@ impl Volume {
         name: &[u8],
         thread: u32,
     ) -> Result<Arc<Node>, Errno> {
+        let asked = Instant::now();
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let look = || {
             let file = self.with_room(|| rustix::fs::openat(directory, name, flags, Mode::empty()))?;
@@ -322,7 +324,7 @@ impl Volume {
             node.hold(&Arc::new(file));
             self.retries.found(thread, &node);
         }
-        self.write_found(out, directory, name, &node, stat);
+        self.write_found(out, directory, name, &node, asked, stat);
         Ok(node)
     }
 
@@ -332,8 +334,14 @@ impl Volume {
         directory: &OwnedFd,
         name: &[u8],
         node: &Arc<Node>,
+        asked: Instant,
         mut stat: Statx,
     ) {
+        if let Some(cached) = &self.cached
+            && !node.is_elsewhere()
+        {
+            self.note(cached, node, &stat, asked, node.facts().ticket());
+        }
         if node.is_elsewhere() {
             attribute::closed(&mut stat);
         } else {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::Statx;
 use rustix::io::Errno;
@@ -13,6 +13,9 @@ use super::listing::Listing;
 use super::{Coherence, Content};
 use crate::mirror::number::NodeId;
 use crate::mirror::stamp::Stamp;
+
+/// The time after a change through the mirror in which the original is read.
+const JUST_NOW: Duration = Duration::from_secs(2);
 
 /// The most missing names that are kept for one directory.
 const MOST_MISSING: usize = 16_384;
@@ -43,10 +46,15 @@ pub(in crate::mirror) struct Facts {
 #[derive(Default)]
 pub(in crate::mirror) struct FactsState {
     known: Option<KnownAttributes>,
+    /// The last change through the mirror.
+    changed: Option<Instant>,
     /// Whether a change through the mirror has dropped attributes: another change meanwhile would not be noticed.
     is_unsure: bool,
-    /// The stamp of the pages that the kernel keeps, if all of them are from one version.
+    /// The version of the last copy that was opened.
     pub pages: Option<Box<Stamp>>,
+    /// Whether all pages that the kernel keeps are of that version. The kernel drops older ones when it receives the
+    /// reply to the open, so this is certain after the first read.
+    pub has_pages: bool,
     /// The copy that is registered for passthrough, or was last.
     pub registered: Option<Arc<dyn Content>>,
     pub target: Option<Box<[u8]>>,
@@ -142,12 +150,18 @@ impl Facts {
         let listing = state.directory.as_mut().map(|directory| std::mem::take(&mut directory.listing));
         let known = std::mem::take(&mut state.attributes);
         state.is_unsure |= state.known.is_some();
+        state.changed = Some(Instant::now());
         (state.known, state.target, state.attribute_names, state.may_write) = (None, None, None, None);
         state.grants = Vec::new();
         // What an earlier run has kept is about the file before the change.
         state.is_recalled = true;
         drop(state);
         drop((listing, known));
+    }
+
+    /// Whether the file was changed through the mirror a moment ago. A copy of it could not be kept yet.
+    pub(in crate::mirror) fn was_changed_just_now(&self) -> bool {
+        self.state().changed.is_some_and(|changed| changed.elapsed() < JUST_NOW)
     }
 
     /// Drops all facts about a directory in which this name has changed through the mirror.
@@ -189,6 +203,21 @@ impl Facts {
             return None;
         }
         self.state().known.filter(|known| is_fresh(coherence, known.confirmed))
+    }
+
+    /// Records that the kernel may read from the original, whatever its version.
+    pub(in crate::mirror) fn read_original(&self) {
+        let mut state = self.state();
+        state.has_pages = false;
+        state.pages = None;
+    }
+
+    /// Records that the kernel has read from a copy of this version. Returns the size of the file in bytes, as far as it
+    /// is known.
+    pub(in crate::mirror) fn read_copy(&self, stamp: &Stamp) -> u64 {
+        let mut state = self.state();
+        state.has_pages |= state.pages.as_ref().is_some_and(|pages| pages.is_same(stamp));
+        state.known.map_or(0, |known| known.size())
     }
 
     /// Returns the attributes that were confirmed last, however long ago.
@@ -348,8 +377,6 @@ pub(in crate::mirror) fn is_fresh(coherence: Coherence, confirmed: Instant) -> b
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::mirror::attribute;
     use crate::mirror::cache::Listed;

@@ -51,7 +51,7 @@ pub(super) fn open(
     let wanted = if flags & Action::EXECUTE == 0 { Access::READ_OK } else { Access::EXEC_OK };
     permit(volume, cached, request, node, wanted)?;
     node.facts().opened();
-    if node.facts().is_being_written() {
+    if node.facts().is_being_written() || node.facts().was_changed_just_now() {
         cached.count(CacheEvent::OpenedWritten);
         return open_node(volume, request, node, flags);
     }
@@ -118,10 +118,11 @@ fn count(volume: &Volume, node: &Node, content: &Arc<dyn Content>) -> Counted {
             return Counted::Original;
         }
         let mut state = node.facts().state();
-        let keeps_pages = state.pages.as_ref().is_some_and(|pages| pages.is_same(&stamp));
-        if opens.copied > 0 && !keeps_pages {
+        let is_same = state.pages.as_ref().is_some_and(|pages| pages.is_same(&stamp));
+        if opens.copied > 0 && !is_same {
             return Counted::OtherVersion;
         }
+        let keeps_pages = is_same && state.has_pages;
         let backing = if opens.passed > 0 {
             opens.passed += 1;
             Some(opens.backing)
@@ -137,6 +138,7 @@ fn count(volume: &Volume, node: &Node, content: &Arc<dyn Content>) -> Counted {
         };
         opens.served += u32::from(backing.is_none());
         opens.copied += 1;
+        state.has_pages = keeps_pages;
         state.pages = Some(Box::new(stamp));
         Counted::Copy(Opened::Copied { content: Arc::clone(content), backing, is_direct: false, keeps_pages })
     })
@@ -184,7 +186,7 @@ pub(super) fn read(
     let Ok(count) = content.read(buffer, offset) else {
         return read_original(volume, open, buffer, offset);
     };
-    let size = open.node.facts().last().map_or(0, |known| known.size());
+    let size = open.node.facts().read_copy(&content.stamp());
     if count == buffer.len() || size <= content.stamp().size {
         return Ok(count);
     }

@@ -66,6 +66,9 @@ pub(super) fn open_node(
     flags: u32,
 ) -> Result<Opened, Errno> {
     let truncates = flags & libc::O_TRUNC as u32 != 0;
+    if volume.cached.is_some() {
+        node.facts().read_original();
+    }
     // If an open for reading truncates, the kernel checks only afterwards whether the program runs. The file
     // below is not marked as running if the kernel reads it for the mirror.
     if truncates && wait_for_closes(node, |opens| opens.executed > 0) {

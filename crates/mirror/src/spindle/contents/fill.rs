@@ -3,16 +3,21 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, AtFlags, Statx, StatxFlags, fadvise, statx};
 
 use super::{Contents, open, reason};
-use crate::mirror::{CachedFile, Stamp};
+use crate::mirror::{CachedFile, Moment, Stamp};
 use crate::spindle::figures::{Count, Counters};
 use crate::spindle::store::{NewObject, Object, Store};
 
-/// The number of times that a file is read if it changes meanwhile.
+/// The least number of times that a file is read if it changes meanwhile, and the time for which it is tried again.
 const ATTEMPTS: usize = 3;
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The age in which a change may still be under way: a file system sets the time first, and then the content.
+const SETTLED: Duration = Duration::from_millis(20);
 
 /// The bytes that are read at once.
 const PIECE: usize = 1 << 20;
@@ -33,10 +38,26 @@ pub(super) enum Filled {
 /// Reads a file with these attributes.
 pub(super) fn fill(contents: &Contents, store: &Store, cached: &CachedFile<'_>) -> Filled {
     let counters = &contents.counters;
-    counters.count(Count::AskedOpens);
-    let Ok(file) = open(cached) else { return Filled::Refused(Count::OriginalFailed) };
-    let mut before = *cached.stat;
-    for _ in 0..ATTEMPTS {
+    let (mut before, begun) = (*cached.stat, Instant::now());
+    let (mut attempts, mut last) = (0, None);
+    while attempts < ATTEMPTS || begun.elapsed() < PATIENCE {
+        attempts += 1;
+        counters.count(Count::AskedOpens);
+        // A network file system makes sure at each open that its pages are those of the file. A file that was removed
+        // meanwhile can still be read. One that was removed before is looked up again.
+        let Some(file) = open(cached).ok().or(last.take()) else {
+            return Filled::Refused(Count::OriginalUnsteady);
+        };
+        let _ = fadvise(&file, 0, None, Advice::DontNeed);
+        if let Some(age) = Stamp::of(&before).age_below(Moment::now(), SETTLED) {
+            std::thread::sleep(SETTLED - age);
+            counters.count(Count::AskedAttributes);
+            let Ok(settled) = attributes(&file) else { return Filled::Refused(Count::OriginalFailed) };
+            if !Stamp::of(&settled).is_same(&Stamp::of(&before)) {
+                (before, last) = (settled, Some(file));
+                continue;
+            }
+        }
         if before.stx_size > Contents::largest_whole(store) {
             return Filled::Refused(Count::OriginalUnsteady);
         }
@@ -57,7 +78,7 @@ pub(super) fn fill(contents: &Contents, store: &Store, cached: &CachedFile<'_>) 
             Ok(_) | Err(CopyError::Original) => {}
         }
         counters.count(Count::FillsTorn);
-        before = after;
+        (before, last) = (after, Some(file));
     }
     Filled::Refused(Count::OriginalUnsteady)
 }
