@@ -1,5 +1,6 @@
 //! The cases, one file for each theme.
 
+mod fault;
 mod partial;
 mod rank;
 mod session;
@@ -8,6 +9,6 @@ use crate::harness::case::Case;
 
 /// All cases of all themes.
 pub fn all() -> Vec<Case> {
-    let themes = [partial::cases(), session::cases(), rank::cases()];
+    let themes = [partial::cases(), session::cases(), rank::cases(), fault::cases()];
     themes.into_iter().flatten().collect()
 }

@@ -47,13 +47,18 @@ pub fn run(task: &OsStr) -> ExitCode {
     }
 }
 
-/// The tasks: `run COMMAND…`, `rank COMMAND…`, `start [ID]`, `join ID COMMAND…`, `list`, `figures ID` and `end ID`.
+/// The tasks: `run COMMAND…`, `rank COMMAND…`, `slow SOURCE MOUNTPOINT`, `start [ID]`, `join ID COMMAND…`, `list`, `figures ID` and `end ID`.
 fn attempt(task: &OsStr) -> Result<i32, enter::Error> {
     let mut arguments = std::env::args_os().skip(1);
     match task.to_str() {
         Some("run") => {
             let options = options(Task::Command(arguments.collect()));
             return Ok(code_of(enter::run(&options, None, &mut Plain::default())?));
+        }
+        Some("slow") => {
+            let mut place = || PathBuf::from(arguments.next().unwrap_or_default());
+            let options = slow_share::Options::new(place(), place());
+            slow_share::serve(&options).expect("a share");
         }
         Some("rank") => return rank(&arguments.collect::<Vec<_>>()),
         Some("start") => {
