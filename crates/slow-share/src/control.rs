@@ -1,7 +1,8 @@
 //! Commands to a running share, one a line, each with an answer of one line of JSON.
 //!
-//! `get` returns the counters, `reset` sets them to zero, `delay MS` and `limit N` change the pace, `stop` ends
-//! the share. The answer of a command that has no result is `{}`, that of an unknown one has a member `error`.
+//! `get` returns the counters and `total` only their sums. `reset` sets them to zero. `delay MS` and `limit N`
+//! change the pace, and `stop` ends the share. A command without a result is answered with `{}`. The answer to an
+//! unknown one has a member `error`.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -25,6 +26,7 @@ pub(crate) struct Control {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Command {
     Get,
+    Total,
     Reset,
     Delay(Duration),
     Limit(f64),
@@ -62,6 +64,7 @@ impl Control {
                 return serde_json::to_string(&self.counters.counts())
                     .unwrap_or_else(|e| error(&e.to_string()));
             }
+            Some(Command::Total) => return self.total(),
             Some(Command::Reset) => self.counters.reset(),
             Some(Command::Delay(delay)) => self.pace.set_delay(delay),
             Some(Command::Limit(limit)) => self.pace.set_limit(limit),
@@ -69,6 +72,13 @@ impl Control {
             None => return error(&format!("unknown command: {line}")),
         }
         "{}".to_owned()
+    }
+
+    /// The sums of all counters.
+    fn total(&self) -> String {
+        let counts = self.counters.counts();
+        let [asked, metadata, bytes] = [counts.asked(), counts.metadata(), counts.bytes_read];
+        format!(r#"{{"asked":{asked},"metadata":{metadata},"bytes_read":{bytes}}}"#)
     }
 }
 
@@ -86,6 +96,7 @@ fn parse(line: &str) -> Option<Command> {
     let number = |word: &str| word.parse::<f64>().ok().filter(|number| *number >= 0.0);
     match words[..] {
         ["get"] => Some(Command::Get),
+        ["total"] => Some(Command::Total),
         ["reset"] => Some(Command::Reset),
         ["stop"] => Some(Command::Stop),
         ["delay", word] => milliseconds(number(word)?).map(Command::Delay),
@@ -131,11 +142,14 @@ mod tests {
         let control = Control { counters: Arc::default(), pace: Arc::new(Pace::new(Duration::ZERO, 0.0)) };
         control.counters.count(Operation::Open, b"/a");
         let mut output = Vec::new();
-        control.serve(&b"get\nreset\nget\nfly\n"[..], &mut output).expect("answers");
+        control.serve(&b"get\ntotal\nreset\nget\nfly\n"[..], &mut output).expect("answers");
         let text = String::from_utf8(output).expect("text");
-        let [first, reset, second, unknown] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+        let [first, total, reset, second, unknown] = text.lines().collect::<Vec<_>>()[..] else {
+            panic!("{text}")
+        };
         let counts = |line| serde_json::from_str::<Counts>(line).expect("counts");
         assert_eq!((counts(first).of(Operation::Open), counts(second)), (1, Counts::default()));
+        assert_eq!(total, r#"{"asked":1,"metadata":1,"bytes_read":0}"#);
         assert_eq!((reset, unknown), ("{}", r#"{"error":"unknown command: fly"}"#));
     }
 }

@@ -37,7 +37,7 @@ struct Arguments {
     /// The file for the counters.
     #[arg(long, value_name = "FILE")]
     counters: Option<PathBuf>,
-    /// The socket for commands: get, reset, delay MS, limit N, stop.
+    /// The socket for commands: get, total, reset, delay MS, limit N, stop.
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
     /// Send a command to a running share and print its answer.
