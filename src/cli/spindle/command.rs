@@ -43,8 +43,9 @@ pub(super) fn run(arguments: &RunArguments, context: &Context) -> Result<Exit, F
             return Ok(ended(joined.map_err(|error| refused(&error))?, arguments, rank.as_ref()));
         }
     };
+    let task = if arguments.wait { Task::CommandThenWait } else { Task::Command };
     let mut options = arguments.cache.options(
-        Task::Command(arguments.command.clone()),
+        task(arguments.command.clone()),
         arguments.workdir.clone(),
         mirrored,
         place(arguments.cache.mount_path.as_deref(), arguments.wait),

@@ -11,10 +11,18 @@ use crate::app::Failure;
 use crate::cli::Context;
 use crate::cli::report::printable;
 
-/// Prints a message. The ways to enter the mirror are printed if `waits` is set.
+/// Prints a message. `waits` is set if the mirror stays after the command.
 pub(super) fn print(news: &News<'_>, waits: bool, context: &Context) {
     let news = match news {
-        News::Ready(ready) => record::News::Ready(ready),
+        News::Ready(ready) => {
+            if waits {
+                context.warn(&match ready.place {
+                    Some(place) => format!("the mirror stays at {} until SIGTERM or SIGINT", place.display()),
+                    None => "no other process can enter the mirror: it cannot be mounted outside".to_owned(),
+                });
+            }
+            record::News::Ready(ready)
+        }
         News::StillInside(processes) => record::News::StillInside(processes),
         News::RanksMissing { came, expected } => {
             record::News::RanksMissing { came: *came, expected: *expected }
@@ -22,7 +30,7 @@ pub(super) fn print(news: &News<'_>, waits: bool, context: &Context) {
         News::Cache { directory, limit } => return cache(directory, *limit, context),
         News::Warning(warning) => return context.warn(&self::warning(warning)),
     };
-    crate::cli::record::print_news(&news, waits, context);
+    crate::cli::record::print_news(&news, false, context);
 }
 
 fn cache(directory: &Path, limit: u64, context: &Context) {

@@ -12,7 +12,6 @@ use rustix::process::{
     DumpableBehavior, Pid, Signal, getppid, set_dumpable_behavior, set_parent_process_death_signal,
 };
 
-use super::Task;
 use super::control::{FailureReport, ServerMessage};
 use super::error::Error;
 use super::mounting::{make_inside, make_outside, make_shares};
@@ -35,12 +34,13 @@ pub(super) fn run(start: Start<'_>, mut pipes: CommandPipes, supervisor: Pid) ->
 fn become_task(mut start: Start<'_>, pipes: &mut CommandPipes, supervisor: Pid) -> Result<io::Error, Error> {
     end_with(supervisor)?;
     let mut found = None;
-    if let Task::Command(command) = &start.options.task
+    let command = start.options.task.command();
+    if let Some(program) = command.first()
         && !start.options.mirrored.is_partial()
     {
         // The old root has the same files. Failed lookups there cause no requests to the server.
         set_directory(start.directory)?;
-        found = Some(find_program(&command[0]));
+        found = Some(find_program(program));
     }
     let mut volumes = std::mem::take(&mut start.volumes);
     let outside = volumes.split_off(start.plan.mirrors().count());
@@ -56,9 +56,10 @@ fn become_task(mut start: Start<'_>, pipes: &mut CommandPipes, supervisor: Pid) 
     drop(bound);
     set_directory(start.directory)?;
     begin(pipes)?;
-    let Task::Command(command) = &start.options.task else { wait(pipes, &start.before) };
+    let command = start.options.task.command();
+    let Some(program) = command.first() else { wait(pipes, &start.before) };
     // The originals of shares are slow. Lookups in their mirror are not.
-    Ok(match found.unwrap_or_else(|| find_program(&command[0])) {
+    Ok(match found.unwrap_or_else(|| find_program(program)) {
         Ok(program) => execute(&program, command, &start.before),
         Err(error) => error,
     })

@@ -106,8 +106,20 @@ pub struct Options {
 pub enum Task {
     /// A program and its arguments. The list must not be empty.
     Command(Vec<OsString>),
+    /// The same. The mirror stays afterwards, for processes that reach it from outside, until a signal comes.
+    CommandThenWait(Vec<OsString>),
     /// No command. Other processes enter the mirror until a signal comes.
     Wait,
+}
+
+impl Task {
+    /// The program and its arguments, or nothing.
+    pub fn command(&self) -> &[OsString] {
+        match self {
+            Self::Command(command) | Self::CommandThenWait(command) => command,
+            Self::Wait => &[],
+        }
+    }
 }
 
 /// The place at which the mirror is mounted outside its own namespace.

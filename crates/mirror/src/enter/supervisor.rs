@@ -69,6 +69,7 @@ pub(super) fn run(
         to_server,
         from_server,
         task: &start.options.task,
+        lingers: false,
         inside: start.inside,
         outside: start.outside,
         as_user: start.as_user,
@@ -85,6 +86,8 @@ struct Supervisor<'a> {
     /// Whether only shares are mirrored.
     partial: bool,
     task: &'a Task,
+    /// Whether the mirror stays after the command until a signal comes.
+    lingers: bool,
     inside: &'a NamespaceProcesses,
     outside: Option<&'a ExternalMount>,
     as_user: bool,
@@ -105,6 +108,7 @@ impl Supervisor<'_> {
             return self.without_server(service);
         }
         if reported.is_none() {
+            self.lingers = matches!(self.task, Task::CommandThenWait(_));
             let (process, place) = (self.descendants.command.as_raw_nonzero().get() as u32, self.outside);
             service.ready(&Ready { process, place: place.map(ExternalMount::place), as_user: self.as_user });
             let_go_of_streams();
@@ -140,12 +144,14 @@ impl Supervisor<'_> {
         let signals = signals();
         let mut ended_at = None;
         while !(self.descendants.reap()
+            && (!self.lingers || self.descendants.is_asked_to_end())
             && listener.is_none_or(|listener| listener.is_quiet(&mut ended_at, service)))
         {
             if self.descendants.server_ended() {
                 return Ok(false);
             }
-            let pace = if self.descendants.code.is_some() { RANK_PACE } else { PACE };
+            let awaits_ranks = self.descendants.code.is_some() && !self.lingers;
+            let pace = if awaits_ranks { RANK_PACE } else { PACE };
             if let Some(received) = compat_sys::wait_for(&signals, pace)? {
                 self.descendants.take(received);
             }

@@ -16,7 +16,6 @@ pub(crate) mod served;
 mod service;
 mod trusted_path;
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -220,10 +219,7 @@ fn header(options: &Options) -> Header {
     let system = rustix::system::uname();
     let directory = options.directory.as_deref().unwrap_or(Path::new("."));
     let directory = std::path::absolute(directory).unwrap_or_default();
-    let command: &[OsString] = match &options.task {
-        Task::Command(command) => command,
-        Task::Wait => &[],
-    };
+    let command = options.task.command();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Header {
         compat_recording: VERSION,
