@@ -1,5 +1,6 @@
 //! The cases, one file for each theme.
 
+mod command_line;
 mod fault;
 mod partial;
 mod rank;
@@ -9,6 +10,6 @@ use crate::harness::case::Case;
 
 /// All cases of all themes.
 pub fn all() -> Vec<Case> {
-    let themes = [partial::cases(), session::cases(), rank::cases(), fault::cases()];
+    let themes = [command_line::cases(), partial::cases(), session::cases(), rank::cases(), fault::cases()];
     themes.into_iter().flatten().collect()
 }
