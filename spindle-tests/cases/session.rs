@@ -221,12 +221,12 @@ fn hung_figures(directory: &Path) {
 
 /// A job and the program that prepares its node may have different runtime directories.
 fn named(directory: &Path) {
-    let script = "mkdir share; export COMPAT_TEST_SHARES=share COMPAT_SESSION_DIR=$PWD/sessions; id=$(session start)
+    let script = "mkdir share; export COMPAT_TEST_SHARES=share COMPAT_SESSION_DIR=sessions; id=$(session start)
         ls sessions run | grep -c $id; stat -c %a sessions; session join $id echo member; session end $id; ls sessions
         mkdir open; chmod 755 open; COMPAT_SESSION_DIR=open session start; echo $?";
     let (told, said) = said(directory, script);
     assert_eq!(told, "2\n700\nmember\n2\n");
-    assert_eq!(said, "error: could not use open for sessions: other users can enter it (mode 755)\n");
+    assert_eq!(said, "error: could not use DIR/open for sessions: other users can enter it (mode 755)\n");
 }
 
 /// The process that starts a session is killed before the mirror is ready.

@@ -4,13 +4,14 @@
 //! the hint. The length comes between the letter and the rest, in four bytes.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::setsid;
 
 use super::error::Error;
-use super::rendezvous::{self, LeadLock, LeadSocket, Purpose};
+use super::rendezvous::{self, Directories, LeadLock, LeadSocket, Purpose};
 use super::session::{PREFIX, assert_one_user, directories, meeting, of_session};
 use super::session_id::Id;
 use super::streams::let_go_of_all_streams;
@@ -98,14 +99,16 @@ pub fn start<'a>(
         place: absolute(&options.place)?,
         ..options.clone()
     };
-    rendezvous::meetings(&directories(), PREFIX).map_err(of_session)?;
+    let directories = directories();
+    rendezvous::meetings(&directories, PREFIX).map_err(of_session)?;
     let (mut from_background, report) = io::pipe().map_err(failed)?;
     if compat_sys::fork().map_err(failed)?.is_some() {
         drop(report);
         return received(&mut from_background);
     }
     drop(from_background);
-    std::process::exit(in_background(id, &options, idle, report, make_service))
+    let name = || named(id, &directories);
+    std::process::exit(in_background(name, &options, idle, report, make_service))
 }
 
 fn absolute(place: &ExternalPlace) -> Result<ExternalPlace, Error> {
@@ -143,7 +146,7 @@ fn received(pipe: &mut PipeReader) -> Result<Id, Error> {
 
 /// Becomes the supervisor of the session. Returns its exit code.
 fn in_background<'a>(
-    id: Option<Id>,
+    name: impl FnOnce() -> Result<(Id, LeadLock, UnixListener), Error>,
     options: &Options,
     idle: Duration,
     mut report: PipeWriter,
@@ -155,7 +158,7 @@ fn in_background<'a>(
     let run = || {
         std::env::set_current_dir("/")
             .map_err(|source| Failure::from(&Error::Directory { path: "/".into(), source }))?;
-        let (id, lock, listener) = named(id).map_err(|error| Failure::from(&error))?;
+        let (id, lock, listener) = name().map_err(|error| Failure::from(&error))?;
         let mut service = make_service(&id)?;
         let_go_of_all_streams();
         let pipe = report
@@ -176,12 +179,12 @@ fn in_background<'a>(
 }
 
 /// Takes the name of the session, or chooses one.
-fn named(id: Option<Id>) -> Result<(Id, LeadLock, std::os::unix::net::UnixListener), Error> {
+fn named(id: Option<Id>, directories: &Directories) -> Result<(Id, LeadLock, UnixListener), Error> {
     let failed = |source| Error::Process { doing: "choose a name for a session", source };
     let chosen = || id.clone().map_or_else(|| Id::random().map_err(failed), Ok);
     let mut id = chosen()?;
     for _ in 0..ATTEMPTS {
-        if let Some((lock, listener)) = LeadLock::take(&directories(), &meeting(&id)).map_err(of_session)? {
+        if let Some((lock, listener)) = LeadLock::take(directories, &meeting(&id)).map_err(of_session)? {
             return Ok((id, lock, listener));
         }
         std::thread::sleep(PACE);

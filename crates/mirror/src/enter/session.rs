@@ -105,7 +105,9 @@ impl Status {
 /// The directories in which sockets of sessions can be: the one in the variable `COMPAT_SESSION_DIR`, or those of the
 /// user.
 pub(super) fn directories() -> Directories {
-    Directories::of_user(std::env::var_os(DIRECTORY).filter(|path| !path.is_empty()).map(PathBuf::from))
+    let named = std::env::var_os(DIRECTORY).filter(|path| !path.is_empty()).map(PathBuf::from);
+    // The background process has another working directory.
+    Directories::of_user(named.map(|path| std::path::absolute(&path).unwrap_or(path)))
 }
 
 /// The name of a session's socket.
