@@ -18,6 +18,7 @@ pub fn cases() -> Vec<Case> {
         ),
         case("session::a_session_that_cannot_start_is_an_error", &["unshare"], not_started),
         case("session::members_keep_directory_input_codes_and_signals", &["unshare"], members),
+        case("session::a_member_has_the_terminal", &["unshare", "python3", "bash"], terminal),
         case("session::members_of_an_ended_session_are_asked_to_end", &["unshare"], ended),
         case("session::a_session_without_members_ends", &["unshare"], idle),
         case("session::a_killed_server_ends_all_with_an_error", &["unshare"], server_killed),
@@ -90,6 +91,18 @@ fn members(directory: &Path) {
     let (told, said) = said(directory, script);
     let expected = "input\nDIR/share/in\nDIR/share/in\n5\n143\n127\n126\n2 a b \nterminated\n9\n";
     assert_eq!(told, expected, "{said}");
+}
+
+/// A person types at a shell, which is a member.
+fn terminal(directory: &Path) {
+    fs::write(directory.join("type.py"), include_str!("../../record-tests/fixtures/terminal.py"))
+        .expect("a file");
+    let script = "mkdir share; export COMPAT_TEST_SHARES=share XDG_RUNTIME_DIR=$PWD/run; id=$(session start)
+        cd share; python3 ../type.py bash --norc -i > ../native; rm -f typed
+        COMPAT_TEST_TASK=join python3 ../type.py \"$PLAIN\" $id bash --norc -i > ../member
+        cd ..; cmp native member; tail -n 1 member; session end $id";
+    let (told, said) = said(directory, script);
+    assert_eq!(told, "7\n", "{said}");
 }
 
 /// One member ends when it is asked to, another does not.

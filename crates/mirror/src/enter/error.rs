@@ -169,7 +169,7 @@ pub enum Error {
 pub(crate) fn too_few_processes() -> String {
     let limit = ProcessLimit::here().map(|limit| format!(" of {}", limit.most)).unwrap_or_default();
     format!(
-        "the limit{limit} on processes and threads was reached, and the recorder needs two for each mounted file system; \
+        "the limit{limit} on processes and threads was reached, and the mirror needs two for each mounted file system; \
          start the container with a higher `--pids-limit`, or raise `ulimit -u`"
     )
 }
@@ -207,19 +207,18 @@ impl Error {
                     .to_owned(),
             ),
             Self::Lead { .. } => Some(
-                "check the messages of local rank 0 of this node; all ranks of a node must be started by one user in one \
-                 container"
+                "check the messages of local rank 0 of this node, and start all ranks of a node as one user in one container"
                     .to_owned(),
             ),
             Self::Meeting { .. } => Some(
-                "use --mpi-dir with a private directory of this user, the same for all ranks of a node; it is created \
-                 if it does not exist"
+                "use --mpi-dir with a private directory of this user, the same for all ranks of a node. A missing one is \
+                 created"
                     .to_owned(),
             ),
             Self::Overflow { .. } => Some("start the job as another user, or omit --mpi".to_owned()),
             Self::Join(_) => Some(
-                "all ranks of a node must be started by one user in one container; if each rank has its own container, \
-                 record without --mpi, with one log for each rank"
+                "start all ranks of a node as one user in one container, or record without --mpi, with one log for each \
+                 rank"
                     .to_owned(),
             ),
             Self::Serve { source, .. } | Self::Process { source, .. }
@@ -237,7 +236,7 @@ impl Error {
                 Some("join a session as the user and in the container that started it".to_owned())
             }
             Self::SessionDirectory { .. } => {
-                Some("set COMPAT_SESSION_DIR to a private directory of this user; it is created if it does not exist".to_owned())
+                Some("set COMPAT_SESSION_DIR to a directory that only this user can enter".to_owned())
             }
             Self::NotStarted(failure) => failure.hint.clone(),
             Self::Session { .. } => None,
