@@ -74,7 +74,7 @@ fn pjdfstest_as_user(directory: &Path) {
     assert!(native.0 > 200, "only {} tests have run", native.0);
     let of_root = outcomes(&record(directory, &lowered("mirror")).stdout);
     // The user writes a separate log.
-    fs::remove_file(log(directory)).expect("a log");
+    let _ = fs::remove_file(log(directory));
     let of_user = outcomes(&as_user(directory, "666", &suite("own")).stdout);
     for mirrored in [of_root, of_user] {
         assert_eq!(mirrored.1.difference(&native.1).collect::<Vec<_>>(), Vec::<&String>::new());

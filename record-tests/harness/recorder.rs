@@ -18,10 +18,29 @@ pub fn log(directory: &Path) -> PathBuf {
     directory.join("run.jsonl")
 }
 
+/// The variable that chooses the mirror of cases that do not read the log: `spindle` for a cached one.
+const MIRROR: &str = "COMPAT_TEST_MIRROR";
+
+/// Whether the mirror writes a log.
+pub fn has_log() -> bool {
+    std::env::var_os(MIRROR).is_none()
+}
+
+/// Returns the words between the name of the program and the command that start a mirror: `record -q -o LOG`.
+pub fn words(log: &Path) -> Vec<String> {
+    let log = log.display().to_string();
+    let words = match std::env::var(MIRROR).as_deref() {
+        Ok("spindle") => &["spindle", "-q", "--share", "/"][..],
+        Ok(other) => panic!("{MIRROR}={other}: unknown"),
+        Err(_) => &["record", "-q", "-o", &log],
+    };
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
 /// Returns `compat record -o LOG -- COMMAND`, ready to start.
 pub fn command<S: AsRef<OsStr>>(directory: &Path, arguments: &[S]) -> Command {
     let mut command = Command::new(COMPAT);
-    command.arg("record").arg("-o").arg(log(directory)).arg("--").args(arguments);
+    command.args(words(&log(directory))).arg("--").args(arguments);
     command.current_dir(directory).env("COMPAT_RECORD_TEST", "1");
     command
 }
@@ -40,7 +59,8 @@ pub fn record_as_user(directory: &Path, before: &str, command: &str) -> Output {
     // A device that this user may open. Only these processes see it.
     let script = format!(
         "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse\n{before}
-        exec setpriv --reuid=1234 --regid=1235 --clear-groups ./compat record -q -o run.jsonl -- {command}"
+        exec setpriv --reuid=1234 --regid=1235 --clear-groups ./compat {} -- {command}",
+        words("run.jsonl".as_ref()).join(" ")
     );
     let mut run = Command::new("unshare");
     run.args(["--mount", "sh", "-ec", &script]).current_dir(directory);

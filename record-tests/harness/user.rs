@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::recorder::{COMPAT, finish};
+use super::recorder::{COMPAT, finish, words};
 
 /// The arguments of setpriv(1) for that user.
 pub const USER: [&str; 3] = ["--reuid=1234", "--regid=1235", "--clear-groups"];
@@ -18,7 +18,8 @@ pub fn as_user(directory: &Path, mode: &str, arguments: &[&str]) -> Output {
     let [user, group, groups] = USER;
     let outer = format!(
         "mknod fuse c 10 229; chmod {mode} fuse; mount --bind fuse /dev/fuse
-        exec setpriv {user} {group} {groups} --no-new-privs ./compat record -o run.jsonl -- \"$@\""
+        exec setpriv {user} {group} {groups} --no-new-privs ./compat {} -- \"$@\"",
+        words("run.jsonl".as_ref()).join(" ")
     );
     let mut run = Command::new("unshare");
     run.args(["-m", "sh", "-c", &outer, "sh"]).args(arguments).current_dir(directory);

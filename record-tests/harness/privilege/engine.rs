@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::recorder::{COMPAT, assert_code, finish};
+use crate::harness::recorder::{COMPAT, assert_code, finish, words};
 
 /// The image's name.
 const IMAGE: &str = "compat-tests:privilege";
@@ -55,7 +55,7 @@ impl Engine {
             "/usr:/usr:ro",
         ]);
         command.args(["-v", &format!("{COMPAT}:/compat:ro"), "-v", &format!("{place}:{place}"), IMAGE]);
-        command.args(["/compat", "record", "-q", "-o", &format!("{place}/run.jsonl"), "--"]);
+        command.arg("/compat").args(words(&directory.join("run.jsonl"))).arg("--");
         command
     }
 }

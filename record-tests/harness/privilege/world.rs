@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::engine::Engine;
-use crate::harness::recorder::{COMPAT, descendants, log, wait_until};
+use crate::harness::recorder::{COMPAT, descendants, log, wait_until, words};
 
 /// The time limit of one script. A longer one hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -243,7 +243,7 @@ fn is_traced(process: u32) -> bool {
 fn recorder(directory: &Path, namespace: u32) -> Command {
     let mut command = Command::new("nsenter");
     command.args(["--target", &namespace.to_string(), "--mount", &format!("--wdns={}", directory.display())]);
-    command.args([COMPAT, "record", "-q", "-o"]).arg(log(directory)).env("COMPAT_RECORD_TEST", "1");
+    command.arg(COMPAT).args(words(&log(directory))).env("COMPAT_RECORD_TEST", "1");
     command
 }
 

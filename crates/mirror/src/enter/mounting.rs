@@ -197,7 +197,7 @@ fn open_target(tree: &MountTree<'_>, place: &[u8]) -> Result<Option<OwnedFd>, Er
 
 /// Whether an error means that a mount point no longer exists or has become a link or a file.
 fn is_gone(error: &io::Error) -> bool {
-    let gone = [libc::ENOENT, libc::ENOTCONN, libc::ESTALE, libc::ENOTDIR, libc::ELOOP];
+    let gone = [libc::ENOENT, libc::ENOTCONN, libc::ECONNABORTED, libc::ESTALE, libc::ENOTDIR, libc::ELOOP];
     error.raw_os_error().is_some_and(|number| gone.contains(&number))
 }
 

@@ -124,12 +124,16 @@ impl Volume {
         })
     }
 
-    /// Keeps what is known about the files of the volume, and reads copies of them.
+    /// Keeps what is known about the files of the volume, and reads copies of them. A volume of a single file is not
+    /// cached: the kernel would not notice that the file has grown.
     ///
     /// # Errors
     ///
     /// If the attributes of the root cannot be read.
     pub fn cached_by(mut self, cache: Arc<dyn Cache>) -> Result<Self, Errno> {
+        if !self.table.root.is_directory() {
+            return Ok(self);
+        }
         let root = self.reach(&self.table.root)?;
         attribute::ignore_uncertain_births(&root)?;
         self.table.became(&self.table.root, &attribute::of_file(&*root)?);

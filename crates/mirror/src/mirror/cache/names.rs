@@ -15,6 +15,9 @@ use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::volume::Volume;
 
+/// The longest name in bytes that every file system allows (`NAME_MAX`, limits.h).
+const LONGEST_NAME: usize = 255;
+
 /// The answer for a name.
 pub(in crate::mirror) enum Answer {
     /// The name leads to this node.
@@ -50,7 +53,9 @@ impl Volume {
         parent: &Arc<Node>,
         name: &[u8],
     ) -> Result<Resolved, Errno> {
-        if cached.coherence == Coherence::Strict || parent.facts().is_left_out() {
+        // A longer name than the share allows has another error than a missing one.
+        let is_long = name.len() > LONGEST_NAME;
+        if cached.coherence == Coherence::Strict || parent.facts().is_left_out() || is_long {
             return self.ask_name(cached, parent, name);
         }
         let directory = self.confirmed(cached, parent)?;
