@@ -4,7 +4,8 @@
 //! has a path or a pattern on each line. Empty lines and lines that begin with `#` are skipped. Directories stand for
 //! all files below them.
 //!
-//! The file system is only asked when the files are needed ([`files`]): it is slow.
+//! The file system is only asked when the files are needed ([`files`]): it is slow. It is not asked for the files of a
+//! recording.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -23,6 +24,8 @@ const LARGEST_LIST: u64 = 64 << 20;
 /// A file or files to read ahead.
 #[derive(Clone, Debug)]
 pub enum Wanted {
+    /// A file that a recording lists.
+    File(PathBuf),
     /// A file, or all files in a directory.
     Path(PathBuf),
     /// All files that match a pattern.
@@ -72,7 +75,7 @@ fn read_list(
             touched.opened > 0 && touched.created + touched.opened_to_write == 0 && touched.cut.is_none()
         };
         let files = compat_trace::files(&survey, Order::First, is_read);
-        wanted.extend(files.into_iter().map(|file| Wanted::Path(OsString::from_vec(file.path.0).into())));
+        wanted.extend(files.into_iter().map(|file| Wanted::File(OsString::from_vec(file.path.0).into())));
         return Ok(());
     }
     let mut text = Vec::new();
@@ -110,11 +113,15 @@ fn parse(text: &OsStr, directory: &Path) -> Result<Wanted, Failure> {
 /// Returns the paths of the files, in order, each at least once. Directories are listed when their turn comes, in the
 /// order of names. Links to directories inside them are not followed. Paths that do not exist are included.
 pub fn files(wanted: Vec<Wanted>) -> impl Iterator<Item = PathBuf> + Send {
-    wanted.into_iter().flat_map(|wanted| match wanted {
-        Wanted::Path(path) => Walk { pending: vec![path], matcher: None, first: true },
-        Wanted::Pattern { directory, matcher } => {
-            Walk { pending: vec![directory], matcher: Some(matcher), first: true }
-        }
+    wanted.into_iter().flat_map(|wanted| {
+        let (file, walk) = match wanted {
+            Wanted::File(path) => (Some(path), None),
+            Wanted::Path(path) => (None, Some(Walk { pending: vec![path], matcher: None, first: true })),
+            Wanted::Pattern { directory, matcher } => {
+                (None, Some(Walk { pending: vec![directory], matcher: Some(matcher), first: true }))
+            }
+        };
+        file.into_iter().chain(walk.into_iter().flatten())
     })
 }
 
@@ -227,5 +234,9 @@ mod tests {
         let run = place.path().join("run.jsonl");
         fs::write(&run, lines.join("\n") + "\n").unwrap();
         assert_eq!(listed(place.path(), &[&format!("@{}", run.display())]), ["lib/b.so", "app"]);
+        fs::remove_dir_all(place.path().join("lib")).unwrap();
+        fs::create_dir_all(place.path().join("lib/b.so/sub")).unwrap();
+        let unasked = listed(place.path(), &[&format!("@{}", run.display())]);
+        assert_eq!(unasked, ["lib/b.so", "app"], "the files of a recording are not looked up");
     }
 }
