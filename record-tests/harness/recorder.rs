@@ -18,7 +18,8 @@ pub fn log(directory: &Path) -> PathBuf {
     directory.join("run.jsonl")
 }
 
-/// The variable that chooses the mirror of cases that do not read the log: `spindle` for a cached one.
+/// The variable that chooses the mirror of cases that do not read the log: `spindle` for a cached one, and
+/// `spindle-strict` for one that asks the share each time, so that no change comes late.
 const MIRROR: &str = "COMPAT_TEST_MIRROR";
 
 /// Whether the mirror writes a log.
@@ -31,6 +32,7 @@ pub fn words(log: &Path) -> Vec<String> {
     let log = log.display().to_string();
     let words = match std::env::var(MIRROR).as_deref() {
         Ok("spindle") => &["spindle", "-q", "--share", "/"][..],
+        Ok("spindle-strict") => &["spindle", "-q", "--share", "/", "--coherence", "strict"],
         Ok(other) => panic!("{MIRROR}={other}: unknown"),
         Err(_) => &["record", "-q", "-o", &log],
     };

@@ -265,10 +265,11 @@ impl Index {
     }
 
     fn insert(&mut self, key: Key, place: Place, age: u8) {
-        self.remove(&key);
         let slot = Slot { place, age: AtomicU8::new(age) };
         self.bytes += self.encoded(&slot).len();
-        self.entries.insert(key, slot);
+        if let Some(former) = self.entries.insert(key, slot) {
+            self.bytes -= self.encoded(&former).len();
+        }
     }
 
     fn remove(&mut self, key: &Key) {

@@ -14,7 +14,8 @@ use rustix::fs::Statx;
 use super::Usage;
 use super::digest::Digest;
 
-/// The attributes of a file of the cache. Every change of its content changes them.
+/// The attributes of a file of the cache. A change of its content changes them, unless it comes within the same step of
+/// the kernel's clock as the change before: at most 10 ms, and since Linux 6.13 never after they were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileMark {
     inode: u64,

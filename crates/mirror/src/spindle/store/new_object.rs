@@ -118,10 +118,9 @@ impl NewObject {
 
     /// Computes the digest, and frees the space that the content does not need.
     fn finish(&mut self) -> Digest {
-        if self.written < self.reserved
-            && let Some(file) = &self.file
-            && file.set_len(self.written).is_ok()
-        {
+        if self.written < self.reserved {
+            // This removes allocated blocks behind the end. No file system refuses it to the owner of a file.
+            let _ = self.file.as_ref().map(|file| file.set_len(self.written));
             self.shared.lock().shrink(self.reserved, self.written);
             self.reserved = self.written;
         }

@@ -160,6 +160,31 @@ fn kept_objects_are_found_by_the_next_run_and_verified() {
 }
 
 #[test]
+fn threads_that_ask_for_a_kept_object_share_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = kept(directory.path(), 64 * BLOCK);
+    let digest = stored(&open(&options), &content(1, 16)).digest();
+    let store = open(&options);
+    let barrier = std::sync::Barrier::new(8);
+    let objects: Vec<Arc<Object>> = std::thread::scope(|scope| {
+        let find = || {
+            barrier.wait();
+            store.get(&digest).expect("it was kept")
+        };
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(find)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no fault")).collect()
+    });
+    assert!(objects.iter().all(|object| Arc::ptr_eq(object, &objects[0])));
+    drop(objects);
+    flip(&file_of(directory.path(), digest));
+    let found = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| store.get(&digest).is_some())).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no fault")).filter(|found| *found).count()
+    });
+    assert_eq!((found, store.usage().corrupt, store.usage().bytes), (0, 1, 0));
+}
+
+#[test]
 fn a_lower_limit_removes_kept_objects_by_their_last_use() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = open(&kept(directory.path(), 16 * BLOCK));
