@@ -169,6 +169,14 @@ impl Store {
         self.shared.lock().usage()
     }
 
+    /// The stacking depth of the cache's file system, as FUSE passthrough counts it.
+    pub(super) fn depth(&self) -> u32 {
+        /// `OVERLAYFS_SUPER_MAGIC` (`linux/magic.h`).
+        const OVERLAY: rustix::fs::FsWord = 0x794c_7630;
+        let kind = rustix::fs::fstatfs(&self.shared.place.directory).map(|statistics| statistics.f_type);
+        if kind == Ok(OVERLAY) { 2 } else { 1 }
+    }
+
     /// The directory of the cache, which contains those of the runs.
     pub fn path(&self) -> &Path {
         &self.path

@@ -128,7 +128,7 @@ impl Object {
     }
 
     /// Takes the object's name, so that it is not found any more. Its holders can still read it.
-    pub(super) fn detach(&self) {
+    pub(in crate::spindle) fn detach(&self) {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(*place, Place::Named) {
             return;
