@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rustix::fs::Statx;
 
 use super::FileKey;
 use super::whole::Whole;
 
-/// The result of a fill: the content, and the attributes of its version.
-pub(super) type FillResult = Option<(Arc<Whole>, Statx)>;
+/// The result of a fill: the content, and the attributes of its version if the share was asked for them.
+pub(super) type FillResult = Option<(Arc<Whole>, Option<Statx>)>;
 
 /// The fills that are under way.
 #[derive(Default)]
@@ -17,8 +18,8 @@ pub(super) struct FillFlights {
     under_way: Mutex<HashMap<FileKey, Arc<Flight>>>,
 }
 
-#[derive(Default)]
 struct Flight {
+    begun: Instant,
     /// `None` while the fill is under way.
     result: Mutex<Option<FillResult>>,
     landed: Condvar,
@@ -41,27 +42,33 @@ impl Drop for Landing<'_> {
 }
 
 impl FillFlights {
-    /// Fills a file, or waits for the thread that is filling it. Returns whether this thread did it.
-    pub(super) fn fill(&self, key: FileKey, fill: impl FnOnce() -> FillResult) -> (FillResult, bool) {
+    /// Fills a file, or waits for the thread that is filling it. In this case, it returns the time at which that thread
+    /// began.
+    pub(super) fn fill(
+        &self,
+        key: FileKey,
+        fill: impl FnOnce() -> FillResult,
+    ) -> (FillResult, Option<Instant>) {
         let mut under_way = lock(&self.under_way);
         if let Some(flight) = under_way.get(&key).map(Arc::clone) {
             drop(under_way);
             let mut result = lock(&flight.result);
             loop {
                 if let Some(result) = &*result {
-                    return (result.clone(), false);
+                    return (result.clone(), Some(flight.begun));
                 }
                 result = flight.landed.wait(result).unwrap_or_else(PoisonError::into_inner);
             }
         }
-        let flight = Arc::new(Flight::default());
+        let flight =
+            Arc::new(Flight { begun: Instant::now(), result: Mutex::default(), landed: Condvar::new() });
         under_way.insert(key, Arc::clone(&flight));
         drop(under_way);
         let mut landing = Landing { flights: self, key, flight, result: None };
         landing.result = fill();
         let result = landing.result.clone();
         drop(landing);
-        (result, true)
+        (result, None)
     }
 }
 

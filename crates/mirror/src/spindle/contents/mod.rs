@@ -13,16 +13,15 @@ mod whole;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use rustix::fs::Statx;
+use std::time::Instant;
 
 use super::figures::{Count, Counters};
 use super::store::{Digest, Refusal, Store};
-use crate::mirror::{CachedFile, Coherence, Found, Moment, Stamp};
+use crate::mirror::{CachedFile, Coherence, Content as _, Found, Moment, Stamp};
 use chunked::Chunked;
 pub(super) use chunked::{CHUNK, ChunkTable};
 use fill::{Filled, fill};
-use flight::FillFlights;
+use flight::{FillFlights, FillResult};
 use whole::Whole;
 
 /// The largest file in bytes that is read as a whole, if the limit of the cache allows it.
@@ -148,18 +147,29 @@ impl Contents {
     ) -> Option<Found> {
         let version = self.versions().get(&key).filter(|version| version.stamp.is_same(stamp)).cloned()?;
         match version.known {
-            Known::Whole(digest) => {
-                let whole = store.get(&digest).and_then(|object| Whole::new(object, *stamp));
-                if whole.is_none() {
-                    // It was evicted or damaged. The next fill finds out.
-                    self.versions().remove(&key);
-                }
-                whole.map(|whole| found(Arc::new(whole)))
-            }
+            Known::Whole(digest) => self.known_whole(store, key, stamp, &digest).map(|whole| found(whole)),
             Known::Chunks(table) => {
                 let chunked = Chunked::new(self, table, *stamp, file)?;
                 Some(found(Arc::new(chunked)))
             }
+        }
+    }
+
+    fn known_whole(&self, store: &Store, key: FileKey, stamp: &Stamp, digest: &Digest) -> Option<Arc<Whole>> {
+        let whole = store.get(digest).and_then(|object| Whole::new(object, *stamp));
+        if whole.is_none() {
+            // It was evicted or damaged. The next fill finds out.
+            self.versions().remove(&key);
+        }
+        whole.map(Arc::new)
+    }
+
+    /// Returns the whole content if another thread has filled it since this thread looked.
+    fn filled_since(&self, store: &Store, key: FileKey, stamp: &Stamp) -> Option<Arc<Whole>> {
+        let version = self.versions().get(&key).filter(|version| version.stamp.is_same(stamp)).cloned()?;
+        match version.known {
+            Known::Whole(digest) => self.known_whole(store, key, stamp, &digest),
+            Known::Chunks(_) => None,
         }
     }
 
@@ -201,27 +211,41 @@ impl Contents {
         file: &CachedFile<'_>,
         filled: &dyn Fn(&Whole),
     ) -> Option<Found> {
-        let begun = std::time::Instant::now();
-        let (result, is_own) = self.flights.fill(key, || {
-            let result = fill(self, store, file);
-            self.keep(key, result)
-        });
-        if !file.is_ahead {
-            self.counters.waited(begun.elapsed());
-        }
-        if !is_own {
-            self.counters.count(Count::FillsJoined);
-        }
-        let (whole, stat) = result?;
-        if is_own {
+        let (begun, stamp) = (Instant::now(), Stamp::of(file.stat));
+        let mut is_read = false;
+        let (whole, stat) = loop {
+            let waited = Instant::now();
+            let (result, joined) = self.flights.fill(key, || {
+                if let Some(whole) = self.filled_since(store, key, &stamp) {
+                    return Some((whole, None));
+                }
+                is_read = true;
+                let result = fill(self, store, file);
+                self.keep(key, result)
+            });
+            self.counters.add(Count::FillsJoined, u64::from(joined.is_some()));
+            if !file.is_ahead {
+                self.counters.waited(waited.elapsed());
+            }
+            match (result?, joined) {
+                // A thread that began before the file got these attributes may have read an earlier version.
+                ((whole, _), Some(other)) if other < begun => {
+                    if whole.stamp().is_same(&stamp) {
+                        break (whole, None);
+                    }
+                }
+                (result, _) => break result,
+            }
+        };
+        if is_read {
             self.counters.add(Count::FillsAhead, u64::from(file.is_ahead));
             filled(&whole);
         }
-        Some(Found { content: whole, stat: Some(stat) })
+        Some(Found { content: whole, stat })
     }
 
     /// Keeps what was filled, unless it is too young to be recognised again.
-    fn keep(&self, key: FileKey, result: Filled) -> Option<(Arc<Whole>, Statx)> {
+    fn keep(&self, key: FileKey, result: Filled) -> FillResult {
         match result {
             Filled::Kept(object, stat) => {
                 let stamp = Stamp::of(&stat);
@@ -229,11 +253,11 @@ impl Contents {
                 let was_opened = self.versions().get(&key).is_some_and(|before| before.was_opened);
                 self.versions().insert(key, Version { stamp, known, was_opened });
                 self.counters.count(Count::Fills);
-                Some((Arc::new(Whole::new(object, stamp)?), stat))
+                Some((Arc::new(Whole::new(object, stamp)?), Some(stat)))
             }
             Filled::Private(object, stat) => {
                 self.counters.count(Count::FillsYoung);
-                Some((Arc::new(Whole::new(object, Stamp::of(&stat))?), stat))
+                Some((Arc::new(Whole::new(object, Stamp::of(&stat))?), Some(stat)))
             }
             Filled::Refused(reason) => {
                 self.counters.count(reason);
