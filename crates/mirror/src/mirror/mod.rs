@@ -50,7 +50,7 @@ mod workers;
 pub(crate) use access_rule::has_further_rules;
 pub use cache::{
     Ahead, Cache, CacheEvent, CachedFile, Coherence, Content, Found, KeptFact, Listed, Listing, Question,
-    Recalled,
+    Recalled, RecalledAttribute,
 };
 pub use handle_cache::Holders;
 pub use long_path::{LONGEST as LONGEST_PATH, ends as path_ends};

@@ -273,7 +273,6 @@ impl Node {
     pub(super) fn forgotten(&self) {
         let names = self.state().names.take();
         drop(names);
-        self.release();
     }
 
     /// Releases the descriptor that is kept while the file is open.

@@ -161,11 +161,15 @@ impl NodeTable {
         let node = Arc::clone(&known.node);
         // A node that cannot be distinguished from a later file with the same inode number is not kept.
         let is_certain = inner.keeps_facts || node.identity().has_birth();
+        let keeps_descriptor = inner.keeps_facts && node.has_name();
         let removed = if node.has_name() && is_certain { inner.keep(number) } else { inner.remove(number) };
         drop(inner);
         // This closes descriptors and releases parents, which needs no lock.
         drop(removed);
         node.forgotten();
+        if !keeps_descriptor {
+            node.release();
+        }
     }
 }
 

@@ -102,9 +102,9 @@ impl Cache for ShareCache {
         let stamp = Stamp::of(file.stat);
         let key = self.key(&stamp);
         self.learn_content(key, &stamp);
-        self.parts.contents.find(key, file, &|whole| {
+        self.parts.contents.find(key, file, &|content| {
             let (Some(foresee), Some(ahead)) = (&self.parts.foresee, self.parts.ahead.get()) else { return };
-            ahead.wish(foresee.after(file.path, whole.file()));
+            ahead.wish(foresee.after(file.path, content));
         })
     }
 

@@ -194,9 +194,9 @@ impl Volume {
             }
         };
         let is_worth_it = match stat.stx_size {
-            0..=SMALL_DIRECTORY => true,
-            ..=LARGE_DIRECTORY => lookups > 0 || !is_needed,
-            _ => false,
+            LARGE_DIRECTORY.. => false,
+            SMALL_DIRECTORY.. => lookups > 0 || !is_needed,
+            _ => true,
         };
         if is_worth_it { self.list(cached, node, stat) } else { None }
     }
@@ -257,10 +257,9 @@ impl Volume {
         }
         if let Some(listing) = recalled.listing
             && node.is_directory()
+            && let Some(listing) = listing.with_dots(stamp.inode, parent)
         {
-            if let Some(listing) = listing.with_dots(stamp.inode, parent) {
-                state.directory().listing = DirectoryListing::Known(Arc::new(listing));
-            }
+            state.directory().listing = DirectoryListing::Known(Arc::new(listing));
         }
         state.target = recalled.target;
         state.attributes =

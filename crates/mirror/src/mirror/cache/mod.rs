@@ -23,6 +23,7 @@ pub(super) mod notifier;
 pub(super) mod patience;
 pub(super) mod permission;
 mod read_ahead;
+mod volume;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -141,6 +142,9 @@ pub trait Content: Send + Sync {
     fn set_size(&self, size: u64);
 }
 
+/// The name and value of an extended attribute.
+pub type RecalledAttribute = (Box<[u8]>, Option<Box<[u8]>>);
+
 /// The facts about a file that an earlier run has kept.
 #[derive(Clone, Debug, Default)]
 pub struct Recalled {
@@ -149,7 +153,7 @@ pub struct Recalled {
     /// The target of the link.
     pub target: Option<Box<[u8]>>,
     /// Extended attributes by name. `None` means that the file has no such attribute.
-    pub attributes: Vec<(Box<[u8]>, Option<Box<[u8]>>)>,
+    pub attributes: Vec<RecalledAttribute>,
 }
 
 /// A fact that a later run may use.

@@ -24,7 +24,7 @@ pub(in crate::mirror) enum Answer {
     Node {
         /// The node. Its lookup is counted if `is_counted`.
         node: Arc<Node>,
-        confirmed: Confirmed,
+        confirmed: Box<Confirmed>,
         is_counted: bool,
     },
     /// There is no such name.
@@ -89,7 +89,7 @@ impl Volume {
         };
         let Some(node) = self.current_node(number) else { return Ok(None) };
         cached.count(CacheEvent::Answered(Question::Name));
-        let confirmed = self.confirmed(cached, &node)?;
+        let confirmed = self.confirmed(cached, &node)?.into();
         Ok(known(Answer::Node { node, confirmed, is_counted: false }))
     }
 
@@ -133,7 +133,7 @@ impl Volume {
             && (node.identity().inode() == entry.inode || node.is_elsewhere())
         {
             cached.count(CacheEvent::Answered(Question::Name));
-            let confirmed = self.confirmed(cached, &node)?;
+            let confirmed = self.confirmed(cached, &node)?.into();
             return Ok(Resolved {
                 answer: Answer::Node { node, confirmed, is_counted: false },
                 at,
@@ -223,7 +223,7 @@ impl Volume {
         if node.is_elsewhere() {
             attribute::closed(&mut stat);
         }
-        let answer = Answer::Node { node, confirmed: Confirmed { stat, at: asked }, is_counted: true };
+        let answer = Answer::Node { node, confirmed: Confirmed { stat, at: asked }.into(), is_counted: true };
         Ok(Resolved { answer, at: asked, is_listed: false })
     }
 

@@ -47,7 +47,7 @@ pub(super) fn lookup(
                 node.found(parent, name, attribute::has_several_names(&confirmed.stat));
             }
             let stat = shown(volume, &node, confirmed.stat);
-            let attributes = attribute_validity(volume, cached, &node, confirmed);
+            let attributes = attribute_validity(volume, cached, &node, *confirmed);
             write_entry(out, node.number, &stat, Validity { entry, attributes });
             Ok(Some(node))
         }

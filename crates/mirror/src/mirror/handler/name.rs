@@ -40,7 +40,7 @@ pub(in crate::mirror) fn lookup(
         }
     });
     let answer = answer.map(|node| node.met(thread, &parent, name));
-    let answer = answer.map_err(|error| spare_mounts(volume, &parent, name, error));
+    let answer = answer.map_err(|error| spare_mounts(volume, request.header.thread, &parent, name, error));
     volume.tell(request.caller(), || parent.path_of(name), Action::Lookup, answer.as_ref().err().copied());
     answer
 }
@@ -55,7 +55,7 @@ fn lookup_cached(
 ) -> Result<(), Errno> {
     let parent = volume.table.node(request.header.node)?;
     let answer = cached::lookup(volume, cached, request, &parent, name, out);
-    let answer = answer.map_err(|error| spare_mounts(volume, &parent, name, error));
+    let answer = answer.map_err(|error| spare_mounts(volume, request.header.thread, &parent, name, error));
     let error = match &answer {
         Ok(Some(node)) => {
             node.met(request.header.thread, &parent, name);
@@ -82,23 +82,26 @@ fn lookup_handle(volume: &Volume, number: NodeId, name: &[u8], out: &mut Vec<u8>
 /// Returns the error to reply if a name may not be looked up. The kernel unmounts everything at or below a
 /// name that it cannot find any more (`d_invalidate`), unless the error is one of two. A caller that the
 /// kernel let pass with old attributes tries again.
-fn spare_mounts(volume: &Volume, parent: &Arc<Node>, name: &[u8], error: Errno) -> Errno {
+fn spare_mounts(volume: &Volume, thread: u32, parent: &Arc<Node>, name: &[u8], error: Errno) -> Errno {
     let is_refused = matches!(error, Errno::ACCESS | Errno::PERM | Errno::STALE);
     if !is_refused || volume.options.only_user.is_some() {
         return error;
     }
     let is_old = error == Errno::STALE || volume.confirm(parent) == Err(Errno::STALE);
     let paths = volume.all_placed(parent.path_of(name));
-    match (paths.iter().any(|path| has_mounts(path)), is_old) {
+    match (paths.iter().any(|path| has_mounts(path, thread)), is_old) {
         (false, _) => error,
         (true, true) => Errno::INTR,
         (true, false) => Errno::NOMEM,
     }
 }
 
-/// Whether anything is mounted at a path or below it. An unreadable table of mounts counts as yes.
-fn has_mounts(path: &[u8]) -> bool {
-    let Ok(table) = std::fs::read("/proc/thread-self/mountinfo") else { return true };
+/// Whether anything is mounted at a path or below it, in the namespace of this process or of the caller. An unreadable
+/// table of mounts counts as yes.
+fn has_mounts(path: &[u8], thread: u32) -> bool {
+    let Ok(mut table) = std::fs::read("/proc/thread-self/mountinfo") else { return true };
+    // A caller that this process cannot see, or that has ended, has no other namespace to consider.
+    table.extend(std::fs::read(format!("/proc/{thread}/mountinfo")).unwrap_or_default());
     let path = as_shown(path);
     table.split(|byte| *byte == b'\n').any(|line| {
         let place = line.split(|byte| *byte == b' ').nth(4).unwrap_or_default();
@@ -158,8 +161,9 @@ mod tests {
 
     #[test]
     fn what_has_mounts_is_known_by_the_path() {
-        assert!(has_mounts(b"/proc"));
-        assert!(!has_mounts(b"/proc-and-more") && !has_mounts(b"/pro"));
+        let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        assert!(has_mounts(b"/proc", 0) && has_mounts(b"/proc", thread));
+        assert!(!has_mounts(b"/proc-and-more", thread) && !has_mounts(b"/pro", 0));
         assert_eq!(as_shown(b"/a b\\c"), b"/a\\040b\\134c");
     }
 }

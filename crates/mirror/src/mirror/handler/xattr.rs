@@ -150,7 +150,7 @@ pub(in crate::mirror) fn getxattr(
     if let Some(cached) = &volume.cached
         && (is_for_kernel(name) || request.identity().is_full())
     {
-        return reply(out, size, &*known_attribute(volume, cached, request, name)?);
+        return reply(out, size, &known_attribute(volume, cached, request, name)?);
     }
     let target = AttributeTarget::of(volume, request)?;
     fill(out, size, |buffer| target.value(volume, request, name, buffer))

@@ -12,6 +12,7 @@ mod flight;
 mod whole;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -53,6 +54,14 @@ struct Version {
     known: Known,
     /// Whether a program has opened it in this run.
     was_opened: bool,
+    /// Whether it was examined for the files that are needed next.
+    was_examined: bool,
+}
+
+impl Version {
+    fn new(stamp: Stamp, known: Known) -> Self {
+        Self { stamp, known, was_opened: false, was_examined: false }
+    }
 }
 
 /// The contents of all volumes of a run.
@@ -82,7 +91,7 @@ impl Contents {
 
     /// Takes over what an earlier run knows about a file with this stamp.
     pub(super) fn learn(&self, key: FileKey, stamp: Stamp, known: Known) {
-        self.versions().entry(key).or_insert(Version { stamp, known, was_opened: false });
+        self.versions().entry(key).or_insert(Version::new(stamp, known));
     }
 
     /// Whether the content of a file was known in this run.
@@ -101,28 +110,36 @@ impl Contents {
         LARGEST_WHOLE.min(store.usage().limit / SHARE_OF_LIMIT)
     }
 
-    /// Returns the content of a file. `filled` is called with the whole content after a fill.
+    /// Returns the content of a file. `examine` is called with the whole content of each version once.
     pub(super) fn find(
         self: &Arc<Self>,
         key: FileKey,
         file: &CachedFile<'_>,
-        filled: &dyn Fn(&Whole),
+        examine: &dyn Fn(&File),
     ) -> Option<Found> {
         let store = self.store.as_ref()?;
         let stamp = Stamp::of(file.stat);
-        if let Some(found) = self.known(store, key, &stamp, file) {
-            self.count_open(key, file, &found);
-            return Some(found);
+        let known = self.known(store, key, &stamp, file);
+        let found = known.or_else(|| {
+            if stamp.size > Self::largest_whole(store) {
+                self.begin_chunks(key, &stamp, file)
+            } else {
+                self.fill_once(store, key, file)
+            }
+        })?;
+        self.count_open(key, file, &found);
+        if let Some(content) = found.content.whole()
+            && self.is_first_look(key)
+        {
+            examine(content);
         }
-        let found = if stamp.size > Self::largest_whole(store) {
-            self.begin_chunks(key, &stamp, file)
-        } else {
-            self.fill_once(store, key, file, filled)
-        };
-        if let Some(found) = &found {
-            self.count_open(key, file, found);
-        }
-        found
+        Some(found)
+    }
+
+    /// Whether this version is examined for the first time. Versions that are not kept are not examined.
+    fn is_first_look(&self, key: FileKey) -> bool {
+        let mut versions = self.versions();
+        versions.get_mut(&key).is_some_and(|version| !std::mem::replace(&mut version.was_examined, true))
     }
 
     fn count_open(&self, key: FileKey, file: &CachedFile<'_>, found: &Found) {
@@ -182,7 +199,7 @@ impl Contents {
             return None;
         }
         let table = Arc::new(ChunkTable::new(stamp.size));
-        let version = Version { stamp: *stamp, known: Known::Chunks(Arc::clone(&table)), was_opened: false };
+        let version = Version::new(*stamp, Known::Chunks(Arc::clone(&table)));
         let table = match self.versions().entry(key) {
             // Another thread has begun it.
             std::collections::hash_map::Entry::Occupied(entry) if entry.get().stamp.is_same(stamp) => {
@@ -204,13 +221,7 @@ impl Contents {
     }
 
     /// Fills a file, or waits for the thread that is filling it.
-    fn fill_once(
-        self: &Arc<Self>,
-        store: &Store,
-        key: FileKey,
-        file: &CachedFile<'_>,
-        filled: &dyn Fn(&Whole),
-    ) -> Option<Found> {
+    fn fill_once(self: &Arc<Self>, store: &Store, key: FileKey, file: &CachedFile<'_>) -> Option<Found> {
         let (begun, stamp) = (Instant::now(), Stamp::of(file.stat));
         let mut is_read = false;
         let (whole, stat) = loop {
@@ -239,7 +250,6 @@ impl Contents {
         };
         if is_read {
             self.counters.add(Count::FillsAhead, u64::from(file.is_ahead));
-            filled(&whole);
         }
         Some(Found { content: whole, stat })
     }
@@ -251,7 +261,7 @@ impl Contents {
                 let stamp = Stamp::of(&stat);
                 let known = Known::Whole(object.digest());
                 let was_opened = self.versions().get(&key).is_some_and(|before| before.was_opened);
-                self.versions().insert(key, Version { stamp, known, was_opened });
+                self.versions().insert(key, Version { was_opened, ..Version::new(stamp, known) });
                 self.counters.count(Count::Fills);
                 Some((Arc::new(Whole::new(object, stamp)?), Some(stat)))
             }
@@ -285,12 +295,12 @@ fn reason(refusal: &Refusal) -> Count {
 }
 
 /// Opens the original for reading.
-fn open(file: &CachedFile<'_>) -> std::io::Result<std::fs::File> {
+fn open(file: &CachedFile<'_>) -> std::io::Result<File> {
     reopen(&*(file.original)()?)
 }
 
 /// Opens the file behind an `O_PATH` descriptor for reading.
-fn reopen(original: &std::os::fd::OwnedFd) -> std::io::Result<std::fs::File> {
+fn reopen(original: &std::os::fd::OwnedFd) -> std::io::Result<File> {
     use std::os::fd::AsRawFd as _;
-    std::fs::File::open(format!("/proc/self/fd/{}", original.as_raw_fd()))
+    File::open(format!("/proc/self/fd/{}", original.as_raw_fd()))
 }

@@ -37,11 +37,6 @@ impl Whole {
         Some(Self { object, file, stamp, is_program, for_writing: OnceLock::new() })
     }
 
-    /// The file in the cache.
-    pub(in crate::spindle) fn file(&self) -> &File {
-        &self.file
-    }
-
     fn for_writing(&self) -> Option<&File> {
         let open = || {
             let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
