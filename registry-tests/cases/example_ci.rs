@@ -350,6 +350,11 @@ fn scripts(workspace: &Workspace) {
         "examples/ci/check",
         "examples/docker/checked-run",
         "examples/slurm/prolog",
+        "examples/spindle/flux-job",
+        "examples/spindle/mpi-job",
+        "examples/spindle/slurm-epilog",
+        "examples/spindle/slurm-job",
+        "examples/spindle/slurm-prolog",
         "examples/main-job",
         "examples/rust-version",
     ];

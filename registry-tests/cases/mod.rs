@@ -14,6 +14,7 @@ mod example_manifest;
 mod example_node;
 mod example_prolog;
 mod example_record;
+mod example_spindle;
 mod fault;
 mod foreign_root;
 mod harness_works;
@@ -78,6 +79,7 @@ pub fn all() -> Vec<Case> {
         example_prolog::cases(),
         example_manifest::cases(),
         example_record::cases(),
+        example_spindle::cases(),
         host_library::cases(),
         hostile_image::cases(),
         layer_end::cases(),
