@@ -32,6 +32,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("example::a_job_of_flux_has_a_session_on_each_node", alone, flux),
         Case::new("example::the_ranks_of_open_mpi_share_a_mirror", mpi, mpi_job),
         Case::new("example::the_sidecar_serves_the_volume_of_its_pod", &[], pod),
+        Case::new("example::the_mirror_of_a_sidecar_reaches_the_application", alone, sidecar),
     ]
 }
 
@@ -215,4 +216,36 @@ fn pod(workspace: &Workspace) {
     };
     at("/nowhere/app").run().exits(3);
     at("/bin/sh").ok();
+}
+
+/// A kubelet binds the directory of the Pod into both containers: shared into the sidecar, as a slave into the
+/// application. Namespaces take the place of the containers.
+fn sidecar(workspace: &Workspace) {
+    let manifest = yaml(POD);
+    let arguments = manifest["spec"]["initContainers"][0]["args"].as_array().expect("a list");
+    let root = workspace.root().display();
+    let here = |argument: &str| {
+        let place = |text: String, name: &str| text.replace(&format!("=/{name}"), &format!("={root}/{name}"));
+        ["source", "mirror", "cache"].into_iter().fold(argument.replace("/compat", "bin/compat"), place)
+    };
+    let arguments: Vec<String> = arguments.iter().map(|argument| here(text(argument))).collect();
+    let output = script(
+        workspace,
+        &format!(
+            "mkdir -p source/bin mirror opt; printf '#!/bin/sh\necho from the volume\n' > source/bin/app
+            chmod 755 source/bin/app; sleep 1.2
+            mount --bind mirror mirror; mount --make-private mirror; mount --make-shared mirror
+            unshare --mount --propagation unchanged bin/compat {} > version & sidecar=$!
+            n=0; until bin/compat gen -o /dev/null mirror/software/bin/app 2> /dev/null; do
+                [ $((n += 1)) -le 100 ]; sleep 0.1
+            done
+            unshare --mount --propagation unchanged sh -euc '
+                mount --rbind mirror opt; mount --make-rslave opt
+                setpriv --reuid=daemon --regid=daemon --clear-groups opt/software/bin/app
+                awk \"/fuse.compat/ {{ n++ }} END {{ print n }}\" /proc/self/mountinfo'
+            kill $sidecar; wait $sidecar; echo $?; ls mirror; grep -c fuse.compat /proc/self/mountinfo || :",
+            arguments.join(" ")
+        ),
+    );
+    assert_eq!(output, "from the volume\n2\n0\n0\n");
 }
