@@ -2,10 +2,10 @@
 //!
 //! `@FILE` is a list. A recording lists the files that its run opened, in the order of their first opens. Any other list
 //! has a path or a pattern on each line. Empty lines and lines that begin with `#` are skipped. Directories stand for
-//! all files below them.
+//! all files below them. In a list, the name of a directory ends with a slash.
 //!
-//! The file system is only asked when the files are needed ([`files`]): it is slow. It is not asked for the files of a
-//! recording.
+//! The file system is slow, so that it is not asked about the files of lists and recordings. It is only asked about
+//! arguments, and to list directories ([`files`]).
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -51,7 +51,7 @@ pub fn read(
     for argument in arguments {
         match argument.as_bytes().strip_prefix(b"@") {
             Some(list) => read_list(Path::new(OsStr::from_bytes(list)), directory, observer, &mut wanted)?,
-            None => wanted.push(parse(argument, directory)?),
+            None => wanted.push(parse(argument, directory, false)?),
         }
     }
     Ok(wanted)
@@ -82,7 +82,7 @@ fn read_list(
     input.take(LARGEST_LIST).read_to_end(&mut text).map_err(failed)?;
     for line in text.split(|byte| *byte == b'\n') {
         if !line.is_empty() && !line.starts_with(b"#") {
-            wanted.push(parse(OsStr::from_bytes(line), directory)?);
+            wanted.push(parse(OsStr::from_bytes(line), directory, true)?);
         }
     }
     Ok(())
@@ -95,14 +95,18 @@ struct ListError {
     source: std::io::Error,
 }
 
-/// Parses a path or a pattern.
-fn parse(text: &OsStr, directory: &Path) -> Result<Wanted, Failure> {
+/// Parses a path or a pattern, of a list or an argument.
+fn parse(text: &OsStr, directory: &Path, is_listed: bool) -> Result<Wanted, Failure> {
     let path = directory.join(text);
+    let of_path = |path| {
+        let is_file = is_listed && !text.as_bytes().ends_with(b"/");
+        if is_file { Wanted::File(path) } else { Wanted::Path(path) }
+    };
     let is_special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'{');
     if !text.as_bytes().iter().any(is_special) {
-        return Ok(Wanted::Path(path));
+        return Ok(of_path(path));
     }
-    let Some(pattern) = path.to_str() else { return Ok(Wanted::Path(path)) };
+    let Some(pattern) = path.to_str() else { return Ok(of_path(path)) };
     let glob = GlobBuilder::new(pattern).literal_separator(true).build();
     let glob = glob.map_err(|error| Failure::usage(format!("--preload: invalid pattern: {error}")))?;
     let is_literal = |part: &Component<'_>| !part.as_os_str().as_bytes().iter().any(is_special);
@@ -201,9 +205,12 @@ mod tests {
     fn a_list_has_one_entry_on_each_line() {
         let place = place();
         let list = place.path().join("list");
-        fs::write(&list, "# libraries\nlib/b.so\n\nlib/a*\n").unwrap();
+        fs::write(&list, "# libraries\nlib/b.so\n\nlib/a*\nlib/sub/\nlib/sub\n").unwrap();
         let argument = format!("@{}", list.display());
-        assert_eq!(listed(place.path(), &[&argument, "app"]), ["lib/b.so", "lib/a.so", "app"]);
+        assert_eq!(
+            listed(place.path(), &[&argument, "app"]),
+            ["lib/b.so", "lib/a.so", "lib/sub/c.so", "lib/sub", "app"]
+        );
         let missing = read(&["@/nowhere/list".into()], place.path(), &Quiet).unwrap_err();
         assert!(missing.message.contains("/nowhere/list"), "{}", missing.message);
         let wrong = read(&["a[".into()], place.path(), &Quiet).unwrap_err();
