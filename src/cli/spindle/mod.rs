@@ -41,7 +41,8 @@ the signal number if a signal killed it.";
 /// Run a command with a cache of slow file systems on the node
 ///
 /// Each file of a network file system is read once, whatever runs. Names that exist and names that do not are answered
-/// without asking the share again. The program, its paths and its environment stay as they are.
+/// without asking the share again. The program, its paths and its environment stay as they are. -v shows the cached
+/// directories.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = EXAMPLES,

@@ -44,7 +44,7 @@ fn warning(warning: &Warning) -> String {
     match warning {
         Warning::NoCache(error) => {
             let failure = Failure::undecided(error).with_hint(error.hint());
-            let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+            let hint = failure.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
             format!("{}: contents are read from the share{hint}", failure.message)
         }
         Warning::KeptInUse => {
@@ -54,15 +54,15 @@ fn warning(warning: &Warning) -> String {
             format!("{}: all files are looked at again", Failure::undecided(error).message)
         }
         Warning::Full(opens) => format!(
-            "the cache is full: {} read the share; choose a larger --cache-size",
+            "the cache is full: {} read the share (choose a larger --cache-size)",
             count(*opens, "open")
         ),
         Warning::Failed(opens) => format!(
-            "the cache could not be read or written: {} read the share; check the disk of --cache-dir",
+            "the cache could not be read or written: {} read the share (check the disk of --cache-dir)",
             count(*opens, "open")
         ),
         Warning::Corrupt(objects) => format!(
-            "{} in the cache did not have the right digest and were read again; check the disk of --cache-dir",
+            "the digest of {} in the cache was wrong, so the share was read again (check the disk of --cache-dir)",
             count(*objects, "file")
         ),
         Warning::Stalled(questions) => format!(
@@ -102,4 +102,38 @@ pub(super) fn never_cached(shares: &[Share], context: &Context) {
 pub(super) fn described(share: &Share) -> String {
     let source = if share.source.is_empty() { String::new() } else { format!(" from {}", share.source) };
     printable(&format!("{} ({}{source})", share.place.display(), share.kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use compat_mirror::spindle::store::StoreError;
+
+    use super::*;
+
+    #[test]
+    fn a_warning_has_the_consequence_and_the_way_out() {
+        let source = std::io::Error::from_raw_os_error(30);
+        let no_cache = Warning::NoCache(StoreError::Unusable { path: "/cache".into(), source });
+        let all =
+            [no_cache, Warning::KeptInUse, Warning::Full(2100), Warning::Corrupt(1), Warning::Stalled(3)];
+        insta::assert_snapshot!(all.each_ref().map(warning).join("\n"), @"
+        cannot use /cache for the cache: Read-only file system: contents are read from the share (use --cache-dir with a directory on a writable disk of this node that has free space)
+        another run uses the kept cache: this run has its own, which is not kept
+        the cache is full: 2,100 opens read the share (choose a larger --cache-size)
+        the digest of 1 file in the cache was wrong, so the share was read again (check the disk of --cache-dir)
+        the share did not answer 3 questions in time: what was known was used instead
+        ");
+    }
+
+    #[test]
+    fn a_share_does_not_steer_the_terminal() {
+        let share = Share {
+            place: "/data".into(),
+            kind: "nfs4".to_owned(),
+            source: "server:/x\u{1b}[2J".to_owned(),
+            network: true,
+        };
+        assert_eq!(described(&share), r"/data (nfs4 from server:/x\u{1b}[2J)");
+        assert_eq!(described(&Share { source: String::new(), ..share }), "/data (nfs4)");
+    }
 }
