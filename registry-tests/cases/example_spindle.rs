@@ -77,7 +77,7 @@ const START: &str = r#"set -eu
 for place in $(awk '$0 ~ / - fuse/ { print $5 }' /proc/self/mountinfo | sort -r); do umount -l "$place"; done
 mount -t tmpfs none /run; mkdir -p /run/user/1; chown 1:1 /run/user/1; chmod 700 /run/user/1
 mknod /run/fuse c 10 229; chmod 666 /run/fuse; mount --bind /run/fuse /dev/fuse
-chmod 755 .; mkdir software bin; echo content > software/data; sleep 1.2
+chmod 755 .; mkdir software bin tmp; export TMPDIR="$PWD/tmp"; echo content > software/data; sleep 1.2
 ln -s "$PWD/compat" bin/compat; export PATH="$PWD/bin:$PATH"
 program() { cat > "bin/$1"; chmod 755 "bin/$1"; }
 as_user() { setpriv --reuid=daemon --regid=daemon --clear-groups "$@"; }
@@ -88,7 +88,7 @@ END
 cat > settings <<END
 compat=$PWD/compat
 logger=$PWD/bin/logger
-options="--share $PWD/software"
+options="--share $PWD/software --cache-dir /run/user/1/cache"
 END
 export COMPAT_SETTINGS="$PWD/settings" SLURM_JOB_USER=daemon SLURM_JOB_ID=4711
 "#;
@@ -144,7 +144,7 @@ case \"$1 $2\" in
     'getattr jobid') echo ƒABC ;;
     'job id') [ \"$4\" = ƒABC ] && echo 4711 ;;
     'resource list') echo 2 ;;
-    'exec --rank=all') shift 2; [ \"$4\" != start ] || set -- \"$@\" --share \"$PWD/software\"; exec \"$@\" ;;
+    'exec --rank=all') shift 2; [ \"$4\" != start ] || set -- \"$@\" --share \"$PWD/software\" --cache-dir /run/user/1/cache; exec \"$@\" ;;
     'run --ntasks=2') shift 2; \"$@\"; \"$@\" ;;
     *) echo \"unknown: $*\" >&2; exit 1 ;;
 esac
