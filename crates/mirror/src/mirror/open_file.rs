@@ -77,8 +77,6 @@ pub(super) enum Opened {
         content: Arc<dyn Content>,
         /// The number of the registered copy, if the kernel reads it.
         backing: Option<u32>,
-        /// Whether every read is sent to this process.
-        is_direct: bool,
         /// Whether the kernel's pages are those of the copy.
         keeps_pages: bool,
     },
@@ -96,7 +94,7 @@ impl Opened {
 
     /// Whether every read and write is sent to this process.
     pub(super) fn is_direct(&self) -> bool {
-        matches!(self, Self::Beside(_) | Self::Copied { is_direct: true, .. })
+        matches!(self, Self::Beside(_))
     }
 
     /// Whether the pages that the kernel keeps stay valid.

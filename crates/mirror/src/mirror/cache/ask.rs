@@ -99,7 +99,7 @@ impl Volume {
         let facts = node.facts();
         let mut own = None;
         let ticket = facts.ticket();
-        cached.flights.ask(&FlightKey::Attributes(node.number, ticket), || {
+        let mut ask = || {
             let asked = Instant::now();
             let is_known = facts.last().is_some();
             let question = if is_known { Question::Confirmation } else { Question::Attributes };
@@ -108,7 +108,13 @@ impl Volume {
             self.note(cached, node, &stat, asked, ticket);
             own = Some(Confirmed { stat, at: asked });
             Ok(())
-        })?;
+        };
+        if cached.coherence == Coherence::Strict {
+            // The answer for another thread may be from before this request.
+            ask()?;
+        } else {
+            cached.flights.ask(&FlightKey::Attributes(node.number, ticket), ask)?;
+        }
         if let Some(own) = own {
             return Ok(own);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::fs::Statx;
@@ -55,6 +55,8 @@ pub(in crate::mirror) struct FactsState {
     /// Whether all pages that the kernel keeps are of that version. The kernel drops older ones when it receives the
     /// reply to the open, so this is certain after the first read.
     pub has_pages: bool,
+    /// The last copy that was opened, for as long as it is open, and the ticket of that open.
+    pub opened: Option<(Weak<dyn Content>, u64)>,
     /// The copy that is registered for passthrough, or was last.
     pub registered: Option<Arc<dyn Content>>,
     pub target: Option<Box<[u8]>>,

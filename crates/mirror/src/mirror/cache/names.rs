@@ -156,6 +156,11 @@ impl Volume {
     /// Asks the share for a name.
     fn ask_name(&self, cached: &CachedVolume, parent: &Arc<Node>, name: &[u8]) -> Result<Resolved, Errno> {
         let ticket = parent.facts().ticket();
+        if cached.coherence == Coherence::Strict {
+            // The answer for another thread may be from before this request.
+            cached.count(CacheEvent::Asked(Question::Name));
+            return self.look_up(cached, parent, name, ticket);
+        }
         let mut own = None;
         let asked = cached.flights.ask(&FlightKey::Name(parent.number, ticket, name.into()), || {
             cached.count(CacheEvent::Asked(Question::Name));

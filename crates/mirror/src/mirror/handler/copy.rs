@@ -59,23 +59,22 @@ pub(super) fn open(
     let Some(content) = content(volume, cached, node, &stat) else {
         return open_node(volume, request, node, flags);
     };
-    match count(volume, node, &content) {
-        Counted::Copy(opened) => Ok(opened),
-        Counted::Original => open_node(volume, request, node, flags),
-        Counted::OtherVersion if volume.retries.has(request.header.thread) => {
-            // There is no name to look up again (`/proc/self/fd`).
-            node.with_opens(None, |opens| {
-                opens.served += 1;
-                opens.copied += 1;
-            });
-            Ok(Opened::Copied { content, backing: None, is_direct: true, keeps_pages: true })
-        }
-        Counted::OtherVersion => {
-            node.facts().retire();
-            volume.table.retire(node);
-            Err(Errno::STALE)
-        }
+    let other = match count(volume, node, &content) {
+        Counted::Copy(opened) => return Ok(opened),
+        Counted::Original => return open_node(volume, request, node, flags),
+        Counted::OtherVersion(other) => other,
+    };
+    if volume.retries.has(request.header.thread) {
+        // The node appeared during this call, and so did the version that others have opened since. Or there is no name
+        // to look up again (`/proc/self/fd`). A third version would mix with theirs in the pages of the kernel.
+        return match other.map(|other| count(volume, node, &other)) {
+            Some(Counted::Copy(opened)) => Ok(opened),
+            _ => open_node(volume, request, node, flags),
+        };
     }
+    node.facts().retire();
+    volume.table.retire(node);
+    Err(Errno::STALE)
 }
 
 /// Returns the content of a file with these attributes, and keeps newer attributes.
@@ -103,8 +102,9 @@ enum Counted {
     Copy(Opened),
     /// The original is open, so it is read for this open, too.
     Original,
-    /// Another version is open.
-    OtherVersion,
+    /// This other version is open. `None` means that the file has changed through the mirror since, so the original is
+    /// read for all its opens.
+    OtherVersion(Option<Arc<dyn Content>>),
 }
 
 /// Counts an open of a copy.
@@ -120,7 +120,8 @@ fn count(volume: &Volume, node: &Node, content: &Arc<dyn Content>) -> Counted {
         let mut state = node.facts().state();
         let is_same = state.pages.as_ref().is_some_and(|pages| pages.is_same(&stamp));
         if opens.copied > 0 && !is_same {
-            return Counted::OtherVersion;
+            let opened = state.opened.as_ref().filter(|(_, ticket)| node.facts().is_unchanged(*ticket));
+            return Counted::OtherVersion(opened.and_then(|(content, _)| content.upgrade()));
         }
         let keeps_pages = is_same && state.has_pages;
         let backing = if opens.passed > 0 {
@@ -140,7 +141,8 @@ fn count(volume: &Volume, node: &Node, content: &Arc<dyn Content>) -> Counted {
         opens.copied += 1;
         state.has_pages = keeps_pages;
         state.pages = Some(Box::new(stamp));
-        Counted::Copy(Opened::Copied { content: Arc::clone(content), backing, is_direct: false, keeps_pages })
+        state.opened = Some((Arc::downgrade(content), node.facts().ticket()));
+        Counted::Copy(Opened::Copied { content: Arc::clone(content), backing, keeps_pages })
     })
 }
 
