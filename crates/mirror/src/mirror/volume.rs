@@ -261,8 +261,13 @@ impl Volume {
             && !node.is_elsewhere()
             && !attribute::leaves_mount(directory, &file, &stat).unwrap_or(true)
         {
-            node.hold(&Arc::new(file));
-            self.retries.found(thread, &node);
+            if self.cached.is_some() {
+                // Releasing it after the call would take it from others, too.
+                self.hold(&node, &Arc::new(file));
+            } else {
+                node.hold(&Arc::new(file));
+                self.retries.found(thread, &node);
+            }
         }
         self.write_found(out, directory, name, &node, asked, stat);
         Ok(node)

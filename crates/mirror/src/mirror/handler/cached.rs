@@ -64,7 +64,10 @@ pub(super) fn attributes(
     if volume.options.only_user.is_none() && !request.identity().is_full() {
         volume.noticed();
     }
-    let confirmed = volume.confirmed(cached, node)?;
+    let confirmed = match volume.confirmed(cached, node) {
+        Err(Errno::STALE) => last_of_open(cached, node).ok_or(Errno::STALE)?,
+        confirmed => confirmed?,
+    };
     let stat = shown(volume, node, confirmed.stat);
     if node.number == ROOT {
         volume.root_size.store(stat.stx_size, Ordering::Relaxed);
@@ -75,6 +78,14 @@ pub(super) fn attributes(
     }
     let attributes = attribute_validity(volume, cached, node, confirmed);
     Ok((stat, Validity { entry: Duration::ZERO, attributes }))
+}
+
+/// Returns the last attributes of a file that is read from a copy. The file may have lost its name outside of the mirror
+/// while no descriptor held it.
+fn last_of_open(cached: &CachedVolume, node: &Node) -> Option<Confirmed> {
+    let is_copied = node.with_opens(None, |opens| opens.copied > 0);
+    let last = node.facts().last().filter(|_| is_copied)?;
+    Some(Confirmed { stat: last.stat(&cached.template), at: last.confirmed })
 }
 
 /// Returns the listing from which an open directory is read, if it is known.
