@@ -1,7 +1,10 @@
 //! The cases, one file for each theme.
 
+mod coherence;
 mod command_line;
+mod count;
 mod fault;
+mod mixture;
 mod partial;
 mod rank;
 mod session;
@@ -10,6 +13,15 @@ use crate::harness::case::Case;
 
 /// All cases of all themes.
 pub fn all() -> Vec<Case> {
-    let themes = [command_line::cases(), partial::cases(), session::cases(), rank::cases(), fault::cases()];
+    let themes = [
+        coherence::cases(),
+        count::cases(),
+        command_line::cases(),
+        mixture::cases(),
+        partial::cases(),
+        session::cases(),
+        rank::cases(),
+        fault::cases(),
+    ];
     themes.into_iter().flatten().collect()
 }

@@ -3,6 +3,7 @@
 pub mod case;
 pub mod plain;
 pub mod script;
+pub mod served;
 
 /// This suite.
 pub const SUITE: compat_harness::Suite = compat_harness::suite!("spindle-tests/setup");
