@@ -1,6 +1,5 @@
 //! The mirror: a FUSE view of a root file system. Programs see it unchanged. It has hooks for observers
-//! ([`Observer`]) and for providers of file content ([`Provider`]). It contains no code for recording or
-//! caching.
+//! ([`Observer`]) and for caches ([`Cache`]). It contains no code for recording, and none that stores contents.
 //!
 //! The module speaks the kernel's protocol (`linux/fuse.h`) directly (`wire`). Every volume of the root is a
 //! FUSE mount with its own device number. Threads answer its requests, and each thread has its own descriptor
@@ -9,7 +8,8 @@
 //! writes of open files bypass this process (FUSE passthrough, Linux 6.9).
 //!
 //! Locking: each node, the table of nodes, the cache of descriptors and each table of opens has its own lock.
-//! A thread that holds a node's lock takes no other lock. A thread that holds the table's lock, or the lock
+//! A thread that holds a node's lock takes no other lock, except that of the node's facts (`cache::facts`), under
+//! which it takes none of the mirror. A thread that holds the table's lock, or the lock
 //! of the retries, may take a node's lock, never the other way round. Names are moved and removed one at a
 //! time (`HandleCache::moving`). A thread that does not find a file at its last place waits for that move. So
 //! a program that opens a file while another program replaces it finds either the old file or the new one.
