@@ -102,13 +102,12 @@ impl Chunked {
         let (file, mut buffer) = (self.original()?, vec![0; length]);
         let begun = std::time::Instant::now();
         let offset = number as u64 * u64::from(CHUNK);
-        let _ = rustix::fs::fadvise(
-            file,
-            offset,
-            std::num::NonZero::new(length as u64),
-            rustix::fs::Advice::WillNeed,
-        );
+        let advise =
+            |advice| rustix::fs::fadvise(file, offset, std::num::NonZero::new(length as u64), advice);
+        let _ = advise(rustix::fs::Advice::WillNeed);
         file.read_exact_at(&mut buffer, offset).map_err(|_| refused(Count::FillsTorn))?;
+        // The pages are in memory once: those of the cache.
+        let _ = advise(rustix::fs::Advice::DontNeed);
         counters.count(Count::AskedReads);
         counters.add(Count::ReadBytes, length as u64);
         counters.count(Count::AskedAttributes);
