@@ -1,9 +1,11 @@
 //! The cases, one file for each theme.
 
+mod bound;
 mod coherence;
 mod command_line;
 mod count;
 mod fault;
+mod integrity;
 mod mixture;
 mod partial;
 mod rank;
@@ -14,9 +16,11 @@ use crate::harness::case::Case;
 /// All cases of all themes.
 pub fn all() -> Vec<Case> {
     let themes = [
+        bound::cases(),
         coherence::cases(),
         count::cases(),
         command_line::cases(),
+        integrity::cases(),
         mixture::cases(),
         partial::cases(),
         session::cases(),

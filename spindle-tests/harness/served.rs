@@ -120,9 +120,12 @@ impl Served {
         command
     }
 
-    /// Returns `compat spindle --cache-dir cache OPTIONS -- COMMAND`.
+    /// Returns `compat spindle OPTIONS -- COMMAND`. The default of `--cache-dir` is `cache`.
     pub fn spindle<S: AsRef<OsStr>>(&self, options: &[&str], command: &[S]) -> Command {
-        let mut all: Vec<&OsStr> = ["spindle", "--cache-dir", "cache"].map(OsStr::new).into();
+        let mut all = vec![OsStr::new("spindle")];
+        if !options.contains(&"--cache-dir") {
+            all.extend(["--cache-dir", "cache"].map(OsStr::new));
+        }
         all.extend(options.iter().map(OsStr::new));
         all.push(OsStr::new("--"));
         all.extend(command.iter().map(AsRef::as_ref));
@@ -200,12 +203,45 @@ pub fn requests(counts: &Counts) -> u64 {
 
 fn disk_use(path: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(path) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => disk_use(&entry.path()),
-            Ok(metadata) => std::os::unix::fs::MetadataExt::blocks(&metadata) * 512,
-            Err(_) => 0,
-        })
-        .sum()
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => disk_use(&entry.path()),
+        Ok(metadata) => std::os::unix::fs::MetadataExt::blocks(&metadata) * 512,
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+/// A small disk in memory. It shows the bytes of all its files, with those that have lost their names.
+pub struct Disk {
+    place: PathBuf,
+}
+
+impl Disk {
+    /// Mounts an empty disk of this size in bytes. A share that starts afterwards has it, too.
+    pub fn mount(place: &Path, size: u64) -> Self {
+        fs::create_dir_all(place).expect("our directory");
+        succeeded(
+            Command::new("mount")
+                .args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "disk"])
+                .arg(place),
+        );
+        Self { place: place.to_path_buf() }
+    }
+
+    /// Returns the bytes that are in use.
+    pub fn used(&self) -> u64 {
+        let space = rustix::fs::statvfs(&self.place).expect("a disk");
+        (space.f_blocks - space.f_bfree) * space.f_frsize
+    }
+
+    /// Forbids all changes, in all namespaces.
+    pub fn make_read_only(&self) {
+        succeeded(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.place));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.place, rustix::mount::UnmountFlags::DETACH);
+    }
 }
