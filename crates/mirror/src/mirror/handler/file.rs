@@ -67,6 +67,12 @@ pub(super) fn open_node(
 ) -> Result<Opened, Errno> {
     let truncates = flags & libc::O_TRUNC as u32 != 0;
     if volume.cached.is_some() {
+        if node.with_opens(None, |opens| opens.passes_copy()) && !volume.retries.has(request.header.thread) {
+            // The kernel refuses opens of other kinds with EIO while it reads a registered copy.
+            node.facts().retire();
+            volume.table.retire(node);
+            return Err(Errno::STALE);
+        }
         node.facts().read_original();
     }
     // If an open for reading truncates, the kernel checks only afterwards whether the program runs. The file
