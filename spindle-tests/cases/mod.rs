@@ -7,6 +7,7 @@ mod count;
 mod fault;
 mod integrity;
 mod mixture;
+mod open_reader;
 mod partial;
 mod rank;
 mod session;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Case> {
         command_line::cases(),
         integrity::cases(),
         mixture::cases(),
+        open_reader::cases(),
         partial::cases(),
         session::cases(),
         rank::cases(),
