@@ -25,15 +25,17 @@ pub(super) mod permission;
 mod read_ahead;
 mod volume;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::fs::Statx;
 use rustix::io::Errno;
 
+use super::attribute::FileIdentity;
 use super::node::Node;
 use super::sharing::Sharing;
 use super::stamp::Stamp;
@@ -218,6 +220,8 @@ pub(super) struct CachedVolume {
     pub notifier: Notifier,
     /// The attributes of the root, from which others take the fields that nobody uses.
     pub template: Statx,
+    /// Copies that the kernel reads for earlier opens of files that have got another node since.
+    left_behind: Mutex<HashMap<FileIdentity, Weak<dyn Content>>>,
     /// Counts the changes through the mirror, of all files.
     changes: AtomicU64,
 }
@@ -233,8 +237,22 @@ impl CachedVolume {
             patience: Patience::default(),
             notifier: Notifier::default(),
             template,
+            left_behind: Mutex::default(),
             changes: AtomicU64::new(0),
         }
+    }
+
+    /// Remembers a copy that the kernel reads until its opens are closed, so that later writes are repeated in it.
+    pub(super) fn leave_behind(&self, file: FileIdentity, copy: &Arc<dyn Content>) {
+        let mut left = self.left_behind.lock().unwrap_or_else(PoisonError::into_inner);
+        left.retain(|_, copy| copy.strong_count() > 0);
+        left.insert(file, Arc::downgrade(copy));
+    }
+
+    /// Returns the copy that the kernel reads for earlier opens of a file.
+    pub(super) fn left_behind(&self, file: FileIdentity) -> Option<Arc<dyn Content>> {
+        let left = self.left_behind.lock().unwrap_or_else(PoisonError::into_inner);
+        left.get(&file)?.upgrade()
     }
 
     /// Returns the number of changes through the mirror.

@@ -245,7 +245,7 @@ pub(super) fn repeat_size(volume: &Volume, node: &Node, size: u64) {
 }
 
 fn registered_copy(volume: &Volume, node: &Node) -> Option<Arc<dyn Content>> {
-    volume.cached.as_ref()?;
+    let cached = volume.cached.as_ref()?;
     let passes = node.with_opens(None, |opens| opens.passes_copy());
-    if passes { node.facts().state().registered.clone() } else { None }
+    if passes { node.facts().state().registered.clone() } else { cached.left_behind(node.identity()) }
 }

@@ -13,6 +13,7 @@ use super::registration::{FileToRegister, check_share, register, unregister};
 use super::{copy, growth};
 use crate::mirror::admission::Admission;
 use crate::mirror::arguments::{Fsync, Read, Write};
+use crate::mirror::cache::CachedVolume;
 use crate::mirror::identity::with_all_rights;
 use crate::mirror::node::Node;
 use crate::mirror::number::FileHandle;
@@ -66,12 +67,9 @@ pub(super) fn open_node(
     flags: u32,
 ) -> Result<Opened, Errno> {
     let truncates = flags & libc::O_TRUNC as u32 != 0;
-    if volume.cached.is_some() {
+    if let Some(cached) = &volume.cached {
         if node.with_opens(None, |opens| opens.passes_copy()) && !volume.retries.has(request.header.thread) {
-            // The kernel refuses opens of other kinds with EIO while it reads a registered copy.
-            node.facts().retire();
-            volume.table.retire(node);
-            return Err(Errno::STALE);
+            return Err(leave_copy(volume, cached, node));
         }
         node.facts().read_original();
     }
@@ -95,7 +93,7 @@ pub(super) fn open_node(
         volume.changed(node, &handle);
     }
     let registered = FileToRegister { file: handle.as_fd(), handle: Some(&handle), flags };
-    if let Some(number) = register(volume, request, node, &registered)? {
+    if let Some(number) = register_unless_followed(volume, request, node, &registered)? {
         return Ok(Opened::Passed(number));
     }
     let opened = match file {
@@ -112,6 +110,32 @@ pub(super) fn open_node(
             Err(error)
         }
     }
+}
+
+/// Gives the file another node, because the kernel refuses opens of other kinds with `EIO` while it reads a registered
+/// copy. Returns the error with which the kernel looks the name up again.
+fn leave_copy(volume: &Volume, cached: &CachedVolume, node: &Arc<Node>) -> Errno {
+    let copy = node.facts().state().registered.clone();
+    copy.iter().for_each(|copy| cached.leave_behind(node.identity(), copy));
+    node.facts().retire();
+    volume.table.retire(node);
+    Errno::STALE
+}
+
+/// Registers the original, or counts an open that this process serves. Writes are repeated in a copy that others still
+/// read, so in that case they must come to this process.
+fn register_unless_followed(
+    volume: &Volume,
+    request: &Request<'_>,
+    node: &Arc<Node>,
+    file: &FileToRegister<'_>,
+) -> Result<Option<u32>, Errno> {
+    let cached = volume.cached.as_ref();
+    if cached.is_none_or(|cached| cached.left_behind(node.identity()).is_none()) {
+        return register(volume, request, node, file);
+    }
+    node.with_opens(file.handle, |opens| opens.served += 1);
+    Ok(None)
 }
 
 /// Checks that the caller may open a file for reading or execution. Opening it is the check, if that is the
