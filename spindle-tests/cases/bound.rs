@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::harness::case::{Case, case};
-use crate::harness::served::{Disk, Served, finished, said, succeeded};
+use crate::harness::served::{Disk, Served, finished, said};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
@@ -59,14 +59,15 @@ fn half(directory: &Path) {
         });
         let script = format!(
             "exec 3< share/file00 4< share/file01 5< share/file02; head -c 9 <&3 > /dev/null
-            for n in 1 2 3; do ({COMPARE}) & done; {COMPARE}; for n in 1 2 3; do wait -n || exit; done
+            for n in 1 2 3; do ({COMPARE}) & jobs=\"$jobs $!\"; done; {COMPARE}
+            for job in $jobs; do wait $job || exit; done
             cat <&4 | cmp - source/file01 && cat <&5 | cmp - source/file02"
         );
         let options = ["--cache-dir", "disk/cache", "--cache-size", "12M"];
-        // The shell of the script must have `wait -n`.
-        let said = succeeded(&mut served.spindle(&options, &["bash", "-c", &script]));
+        let output = finished(&mut served.spindle(&options, &["sh", "-c", &script]));
         done.store(true, Ordering::Relaxed);
-        assert_eq!(said.error.lines().count(), 1, "{}", said.error);
+        let said = said(&output);
+        assert!(output.status.success() && said.error.lines().count() == 1, "{}{}", said.out, said.error);
         watcher.join().expect("no panic")
     });
     assert!(most > 6 * MIB && most <= 13 * MIB, "{most} bytes");
@@ -102,7 +103,9 @@ fn larger(directory: &Path) {
     let disk = Disk::mount(&directory.join("disk"), 64 * MIB);
     let served = Served::start(directory);
     let options = ["--cache-dir", "disk/cache", "--cache-size", "10M"];
-    served.run(&options, "for n in 1 2 3; do cmp source/large share/large || exit 9 & done; wait; cmp source/large share/large");
+    let script = "for n in 1 2 3; do cmp source/large share/large & jobs=\"$jobs $!\"; done
+        for job in $jobs; do wait $job || exit; done; cmp source/large share/large";
+    served.run(&options, script);
     assert!(disk.used() <= 64 << 10, "{} bytes are left", disk.used());
 }
 
