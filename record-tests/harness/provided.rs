@@ -141,7 +141,9 @@ impl Content for Copy {
         rustix::io::pread(&self.copy, buffer, offset)
     }
 
-    fn detach(&self) {}
+    fn detach(&self) -> bool {
+        false
+    }
 
     fn write(&self, _data: &[u8], _offset: u64) {}
 

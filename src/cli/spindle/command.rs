@@ -34,7 +34,9 @@ pub(super) fn run(arguments: &RunArguments, context: &Context) -> Result<Exit, F
     }
     news::never_cached(&share::never_cached()?, context);
     let rank = launcher::rank("spindle", Duration::from_secs(arguments.mpi_wait), arguments.mpi_dir.clone());
-    let rank = rank.filter(|_| !arguments.no_mpi).map(|rank| Rank { leads: None, ..rank });
+    // A batch script has a rank, too, but nobody else comes. A rank that is too late makes a mirror of its own.
+    let alone = |rank: Rank| Rank { leads: None, expected: rank.expected.or(Some(1)), ..rank };
+    let rank = rank.filter(|_| !arguments.no_mpi).map(alone);
     let socket = match rank.as_ref().map(enter::meet).transpose().map_err(|error| refused(&error))? {
         None => None,
         Some(RankRole::Lead(socket)) => Some(socket),

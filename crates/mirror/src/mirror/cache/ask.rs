@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Statx};
 use rustix::io::Errno;
@@ -20,6 +20,9 @@ use crate::mirror::volume::Volume;
 /// at all. File systems show about 20 to 60 bytes for an entry.
 const SMALL_DIRECTORY: u64 = 1 << 16;
 const LARGE_DIRECTORY: u64 = 4 << 20;
+
+/// The shortest time between two confirmations of all files of a directory.
+const NEIGHBOURS_PACE: Duration = Duration::from_millis(100);
 
 /// Attributes that are valid now.
 #[derive(Clone, Copy)]
@@ -70,7 +73,14 @@ impl Volume {
     fn confirm_neighbours(&self, cached: &CachedVolume, node: &Arc<Node>) {
         let Some((parent, _)) = node.named_place() else { return };
         let Some(me) = self.itself() else { return };
-        let neighbours = parent.facts().state().children();
+        let neighbours = {
+            let mut state = parent.facts().state();
+            let last = state.directory().neighbours.replace(Instant::now());
+            if last.is_some_and(|last| last.elapsed() < NEIGHBOURS_PACE) {
+                return;
+            }
+            state.children()
+        };
         for number in neighbours {
             let Ok(other) = self.table.node(number) else { continue };
             let facts = other.facts();
@@ -82,15 +92,18 @@ impl Volume {
             {
                 continue;
             }
-            let me = Arc::clone(&me);
-            cached.patience.later(self.options.only_user.is_some(), move || {
+            let (me, own) = (Arc::clone(&me), Arc::clone(&other));
+            let is_done = cached.patience.later(self.options.only_user.is_some(), move || {
                 if let Some(cached) = &me.cached
-                    && other.facts().fresh(cached.coherence).is_none()
+                    && own.facts().fresh(cached.coherence).is_none()
                 {
-                    let _ = me.ask_attributes(cached, &other);
+                    let _ = me.ask_attributes(cached, &own);
                 }
-                other.facts().end_confirmation();
+                own.facts().end_confirmation();
             });
+            if !is_done {
+                other.facts().end_confirmation();
+            }
         }
     }
 

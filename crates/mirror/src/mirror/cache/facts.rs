@@ -95,6 +95,8 @@ pub(in crate::mirror) struct DirectoryFacts {
     missing: usize,
     /// How often names were requested from the share.
     pub lookups: u32,
+    /// The last time at which the files in it were confirmed together.
+    pub neighbours: Option<Instant>,
 }
 
 /// The listing of a directory.

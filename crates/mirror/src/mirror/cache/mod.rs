@@ -25,7 +25,6 @@ pub(super) mod permission;
 mod read_ahead;
 mod volume;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -134,8 +133,8 @@ pub trait Content: Send + Sync {
     fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno>;
 
     /// Prepares for [`Self::write`]: the file changes while the kernel reads this content. It is not used for any other
-    /// file from here on.
-    fn detach(&self);
+    /// file from here on. Returns false if another file with the same content uses it already. Then it must not change.
+    fn detach(&self) -> bool;
 
     /// Repeats a write to the original.
     fn write(&self, data: &[u8], offset: u64);
@@ -221,7 +220,7 @@ pub(super) struct CachedVolume {
     /// The attributes of the root, from which others take the fields that nobody uses.
     pub template: Statx,
     /// Copies that the kernel reads for earlier opens of files that have got another node since.
-    left_behind: Mutex<HashMap<FileIdentity, Weak<dyn Content>>>,
+    left_behind: Mutex<Vec<(FileIdentity, Weak<dyn Content>)>>,
     /// Counts the changes through the mirror, of all files.
     changes: AtomicU64,
 }
@@ -245,14 +244,14 @@ impl CachedVolume {
     /// Remembers a copy that the kernel reads until its opens are closed, so that later writes are repeated in it.
     pub(super) fn leave_behind(&self, file: FileIdentity, copy: &Arc<dyn Content>) {
         let mut left = self.left_behind.lock().unwrap_or_else(PoisonError::into_inner);
-        left.retain(|_, copy| copy.strong_count() > 0);
-        left.insert(file, Arc::downgrade(copy));
+        left.retain(|(_, copy)| copy.strong_count() > 0);
+        left.push((file, Arc::downgrade(copy)));
     }
 
-    /// Returns the copy that the kernel reads for earlier opens of a file.
-    pub(super) fn left_behind(&self, file: FileIdentity) -> Option<Arc<dyn Content>> {
+    /// Returns the copies that the kernel reads for earlier opens of a file.
+    pub(super) fn left_behind(&self, file: FileIdentity) -> Vec<Arc<dyn Content>> {
         let left = self.left_behind.lock().unwrap_or_else(PoisonError::into_inner);
-        left.get(&file)?.upgrade()
+        left.iter().filter(|(other, _)| *other == file).filter_map(|(_, copy)| copy.upgrade()).collect()
     }
 
     /// Returns the number of changes through the mirror.

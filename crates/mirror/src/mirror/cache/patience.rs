@@ -95,11 +95,10 @@ impl Patience {
         }
     }
 
-    /// Runs work for which nobody waits. It is dropped if too much is waiting.
-    pub(in crate::mirror) fn later(&self, only_user: bool, work: impl FnOnce() + Send + 'static) {
-        if !self.shared.is_stalled.load(Ordering::Acquire) {
-            self.start(only_user, Box::new(work), false);
-        }
+    /// Runs work for which nobody waits. Returns false if it is dropped, because too much is waiting or the share does
+    /// not answer.
+    pub(in crate::mirror) fn later(&self, only_user: bool, work: impl FnOnce() + Send + 'static) -> bool {
+        !self.shared.is_stalled.load(Ordering::Acquire) && self.start(only_user, Box::new(work), false)
     }
 
     /// Queues work, and starts a thread for it if all are busy. Returns whether it will be done.

@@ -36,7 +36,7 @@ impl Volume {
     /// Does work in the background, with the rights of the threads that answer requests.
     pub fn later(&self, work: impl FnOnce() + Send + 'static) {
         if let Some(cached) = &self.cached {
-            cached.patience.later(self.options.only_user.is_some(), work);
+            let _ = cached.patience.later(self.options.only_user.is_some(), work);
         }
     }
 

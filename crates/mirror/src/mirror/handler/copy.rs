@@ -214,21 +214,23 @@ pub(super) fn read_original(
     Ok(count)
 }
 
-/// Repeats a change of this range of the original in the copy that the kernel reads for other opens.
+/// Repeats a change of this range of the original in the copies that the kernel reads for other opens.
 pub(super) fn repeat(volume: &Volume, open: &OpenFile, offset: u64, length: u64) {
-    let Some(content) = registered_copy(volume, &open.node) else { return };
+    let copies = registered_copies(volume, &open.node);
+    if copies.is_empty() {
+        return;
+    }
     let Ok(handle) = volume.reach(&open.node) else { return };
     let Ok(file) = with_all_rights(|| volume.reopen(&handle, libc::O_RDONLY as u32)) else { return };
-    content.detach();
     let size = attribute::of_file(&file).map_or(0, |stat| stat.stx_size);
-    content.set_size(size);
+    copies.iter().for_each(|copy| copy.set_size(size));
     let (mut at, end) = (offset, offset.saturating_add(length).min(size));
     let mut buffer = vec![0; LARGEST as usize];
     while at < end {
         let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
         match rustix::io::pread(&file, &mut buffer[..wanted], at) {
             Ok(count) if count > 0 => {
-                content.write(&buffer[..count], at);
+                copies.iter().for_each(|copy| copy.write(&buffer[..count], at));
                 at += count as u64;
             }
             _ => break,
@@ -236,16 +238,18 @@ pub(super) fn repeat(volume: &Volume, open: &OpenFile, offset: u64, length: u64)
     }
 }
 
-/// Repeats a change of the original's size in the copy that the kernel reads.
+/// Repeats a change of the original's size in the copies that the kernel reads.
 pub(super) fn repeat_size(volume: &Volume, node: &Node, size: u64) {
-    if let Some(content) = registered_copy(volume, node) {
-        content.detach();
-        content.set_size(size);
-    }
+    registered_copies(volume, node).iter().for_each(|copy| copy.set_size(size));
 }
 
-fn registered_copy(volume: &Volume, node: &Node) -> Option<Arc<dyn Content>> {
-    let cached = volume.cached.as_ref()?;
-    let passes = node.with_opens(None, |opens| opens.passes_copy());
-    if passes { node.facts().state().registered.clone() } else { cached.left_behind(node.identity()) }
+/// Returns the copies that the kernel reads for opens of this file, and that may be changed.
+fn registered_copies(volume: &Volume, node: &Node) -> Vec<Arc<dyn Content>> {
+    let Some(cached) = &volume.cached else { return Vec::new() };
+    let mut copies = cached.left_behind(node.identity());
+    if node.with_opens(None, |opens| opens.passes_copy()) {
+        copies.extend(node.facts().state().registered.clone());
+    }
+    copies.retain(|copy| copy.detach());
+    copies
 }

@@ -131,7 +131,7 @@ fn register_unless_followed(
     file: &FileToRegister<'_>,
 ) -> Result<Option<u32>, Errno> {
     let cached = volume.cached.as_ref();
-    if cached.is_none_or(|cached| cached.left_behind(node.identity()).is_none()) {
+    if cached.is_none_or(|cached| cached.left_behind(node.identity()).is_empty()) {
         return register(volume, request, node, file);
     }
     node.with_opens(file.handle, |opens| opens.served += 1);

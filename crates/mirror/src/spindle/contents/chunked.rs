@@ -159,7 +159,9 @@ impl Content for Chunked {
         Ok(done)
     }
 
-    fn detach(&self) {}
+    fn detach(&self) -> bool {
+        false
+    }
 
     fn write(&self, _data: &[u8], _offset: u64) {}
 

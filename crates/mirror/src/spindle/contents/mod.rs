@@ -11,9 +11,9 @@ mod fill;
 mod flight;
 mod whole;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use super::figures::{Count, Counters};
@@ -48,19 +48,19 @@ pub(super) enum Known {
 }
 
 /// A version of a file with its content.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Version {
     stamp: Stamp,
     known: Known,
-    /// Whether a program has opened it in this run.
-    was_opened: bool,
+    /// The whole content, while it is open. All opens share one descriptor.
+    open: Weak<Whole>,
     /// Whether it was examined for the files that are needed next.
     was_examined: bool,
 }
 
 impl Version {
     fn new(stamp: Stamp, known: Known) -> Self {
-        Self { stamp, known, was_opened: false, was_examined: false }
+        Self { stamp, known, open: Weak::new(), was_examined: false }
     }
 }
 
@@ -69,6 +69,8 @@ pub(super) struct Contents {
     store: Option<Store>,
     coherence: Coherence,
     versions: Mutex<HashMap<FileKey, Version>>,
+    /// The files that programs have opened.
+    opened: Mutex<HashSet<FileKey>>,
     flights: FillFlights,
     pub counters: Arc<Counters>,
 }
@@ -76,8 +78,8 @@ pub(super) struct Contents {
 impl Contents {
     /// Creates contents in a store. Without a store, all originals are read.
     pub(super) fn new(store: Option<Store>, coherence: Coherence, counters: Arc<Counters>) -> Arc<Self> {
-        let (versions, flights) = (Mutex::default(), FillFlights::default());
-        Arc::new(Self { store, coherence, versions, flights, counters })
+        let (versions, opened, flights) = (Mutex::default(), Mutex::default(), FillFlights::default());
+        Arc::new(Self { store, coherence, versions, opened, flights, counters })
     }
 
     fn versions(&self) -> MutexGuard<'_, HashMap<FileKey, Version>> {
@@ -146,10 +148,7 @@ impl Contents {
         if file.is_ahead {
             return;
         }
-        let is_first = match self.versions().get_mut(&key) {
-            Some(version) => !std::mem::replace(&mut version.was_opened, true),
-            None => true,
-        };
+        let is_first = self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
         let size = if found.content.whole().is_some() { found.content.stamp().size } else { 0 };
         self.counters.opened(file.path, size, is_first);
     }
@@ -163,8 +162,8 @@ impl Contents {
         file: &CachedFile<'_>,
     ) -> Option<Found> {
         let version = self.versions().get(&key).filter(|version| version.stamp.is_same(stamp)).cloned()?;
-        match version.known {
-            Known::Whole(digest) => self.known_whole(store, key, stamp, &digest).map(|whole| found(whole)),
+        match version.known.clone() {
+            Known::Whole(digest) => self.known_whole(store, key, &version, &digest).map(|whole| found(whole)),
             Known::Chunks(table) => {
                 let chunked = Chunked::new(self, table, *stamp, file)?;
                 Some(found(Arc::new(chunked)))
@@ -172,20 +171,40 @@ impl Contents {
         }
     }
 
-    fn known_whole(&self, store: &Store, key: FileKey, stamp: &Stamp, digest: &Digest) -> Option<Arc<Whole>> {
-        let whole = store.get(digest).and_then(|object| Whole::new(object, *stamp));
-        if whole.is_none() {
-            // It was evicted or damaged. The next fill finds out.
-            self.versions().remove(&key);
+    fn known_whole(
+        &self,
+        store: &Store,
+        key: FileKey,
+        version: &Version,
+        digest: &Digest,
+    ) -> Option<Arc<Whole>> {
+        if let Some(open) = version.open.upgrade().filter(|open| open.is_intact()) {
+            return Some(open);
         }
-        whole.map(Arc::new)
+        let Some(object) = store.get(digest) else {
+            // It was evicted or damaged, so the file is filled again.
+            self.versions().remove(&key);
+            return None;
+        };
+        Some(self.opened_whole(key, Whole::new(object, version.stamp)?))
+    }
+
+    /// Lets later opens of this version share the descriptor.
+    fn opened_whole(&self, key: FileKey, whole: Whole) -> Arc<Whole> {
+        let whole = Arc::new(whole);
+        if let Some(version) = self.versions().get_mut(&key)
+            && version.stamp.is_same(&whole.stamp())
+        {
+            version.open = Arc::downgrade(&whole);
+        }
+        whole
     }
 
     /// Returns the whole content if another thread has filled it since this thread looked.
     fn filled_since(&self, store: &Store, key: FileKey, stamp: &Stamp) -> Option<Arc<Whole>> {
         let version = self.versions().get(&key).filter(|version| version.stamp.is_same(stamp)).cloned()?;
         match version.known {
-            Known::Whole(digest) => self.known_whole(store, key, stamp, &digest),
+            Known::Whole(digest) => self.known_whole(store, key, &version, &digest),
             Known::Chunks(_) => None,
         }
     }
@@ -260,10 +279,9 @@ impl Contents {
             Filled::Kept(object, stat) => {
                 let stamp = Stamp::of(&stat);
                 let known = Known::Whole(object.digest());
-                let was_opened = self.versions().get(&key).is_some_and(|before| before.was_opened);
-                self.versions().insert(key, Version { was_opened, ..Version::new(stamp, known) });
+                self.versions().insert(key, Version::new(stamp, known));
                 self.counters.count(Count::Fills);
-                Some((Arc::new(Whole::new(object, stamp)?), Some(stat)))
+                Some((self.opened_whole(key, Whole::new(object, stamp)?), Some(stat)))
             }
             Filled::Private(object, stat) => {
                 self.counters.count(Count::FillsYoung);

@@ -37,6 +37,11 @@ impl Whole {
         Some(Self { object, file, stamp, is_program, for_writing: OnceLock::new() })
     }
 
+    /// Whether nobody has changed the object since it was verified.
+    pub(super) fn is_intact(&self) -> bool {
+        self.object.is_intact(&self.file)
+    }
+
     fn for_writing(&self) -> Option<&File> {
         let open = || {
             let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
@@ -67,8 +72,10 @@ impl Content for Whole {
         Ok(count)
     }
 
-    fn detach(&self) {
+    fn detach(&self) -> bool {
         self.object.detach();
+        // All opens of one file share this content, so another holder belongs to another file.
+        Arc::strong_count(&self.object) == 1
     }
 
     fn write(&self, data: &[u8], offset: u64) {

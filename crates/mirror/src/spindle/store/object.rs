@@ -102,6 +102,12 @@ impl Object {
         Err(lost())
     }
 
+    /// Whether the object can be found, and this file, which was opened before, is unchanged since it was verified.
+    pub(in crate::spindle) fn is_intact(&self, file: &File) -> bool {
+        let is_named = matches!(*self.place.lock().unwrap_or_else(PoisonError::into_inner), Place::Named);
+        is_named && self.mark(file).is_ok_and(|mark| self.shared.lock().mark(&self.digest) == Some(mark))
+    }
+
     /// Opens the file and verifies its content, unless its attributes show that nobody has changed it since that was
     /// done last.
     fn confirmed(&self) -> Result<File, Fault> {
