@@ -141,9 +141,11 @@ impl Content for Copy {
         rustix::io::pread(&self.copy, buffer, offset)
     }
 
-    fn detach(&self) -> bool {
-        false
+    fn may_pass(&self) -> bool {
+        true
     }
+
+    fn detach(&self) {}
 
     fn write(&self, _data: &[u8], _offset: u64) {}
 

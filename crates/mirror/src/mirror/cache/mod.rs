@@ -132,9 +132,13 @@ pub trait Content: Send + Sync {
     /// If the content cannot be read. The original is read instead.
     fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno>;
 
+    /// Whether the kernel may read [`Self::whole`] without this process. It may not if another file with the same
+    /// content uses it: [`Self::write`] must not change that one.
+    fn may_pass(&self) -> bool;
+
     /// Prepares for [`Self::write`]: the file changes while the kernel reads this content. It is not used for any other
-    /// file from here on. Returns false if another file with the same content uses it already. Then it must not change.
-    fn detach(&self) -> bool;
+    /// file from here on.
+    fn detach(&self);
 
     /// Repeats a write to the original.
     fn write(&self, data: &[u8], offset: u64);

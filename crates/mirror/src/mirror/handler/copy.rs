@@ -110,7 +110,7 @@ enum Counted {
 /// Counts an open of a copy.
 fn count(volume: &Volume, node: &Node, content: &Arc<dyn Content>) -> Counted {
     let stamp = content.stamp();
-    let passes = volume.options.read_only || content.is_program();
+    let passes = (volume.options.read_only || content.is_program()) && content.may_pass();
     // A file that loses its name while it is open is found by its descriptor.
     let handle = node.held();
     node.with_opens(handle.as_ref(), |opens| {
@@ -243,13 +243,13 @@ pub(super) fn repeat_size(volume: &Volume, node: &Node, size: u64) {
     registered_copies(volume, node).iter().for_each(|copy| copy.set_size(size));
 }
 
-/// Returns the copies that the kernel reads for opens of this file, and that may be changed.
+/// Returns the copies that the kernel reads for opens of this file. They may be changed from here on.
 fn registered_copies(volume: &Volume, node: &Node) -> Vec<Arc<dyn Content>> {
     let Some(cached) = &volume.cached else { return Vec::new() };
     let mut copies = cached.left_behind(node.identity());
     if node.with_opens(None, |opens| opens.passes_copy()) {
         copies.extend(node.facts().state().registered.clone());
     }
-    copies.retain(|copy| copy.detach());
+    copies.iter().for_each(|copy| copy.detach());
     copies
 }

@@ -159,9 +159,11 @@ impl Content for Chunked {
         Ok(done)
     }
 
-    fn detach(&self) -> bool {
+    fn may_pass(&self) -> bool {
         false
     }
+
+    fn detach(&self) {}
 
     fn write(&self, _data: &[u8], _offset: u64) {}
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{Advice, Mode, OFlags, fadvise};
@@ -24,6 +25,8 @@ pub(in crate::spindle) struct Whole {
     file: File,
     stamp: Stamp,
     is_program: bool,
+    /// Whether the object follows the changes of this file.
+    follows: AtomicBool,
     /// The same file, open for writing.
     for_writing: OnceLock<Option<File>>,
 }
@@ -34,7 +37,14 @@ impl Whole {
         let file = object.file().ok()?;
         let mut head = [0; 4];
         let is_program = file.read_exact_at(&mut head, 0).is_ok() && head == *ELF;
-        Some(Self { object, file, stamp, is_program, for_writing: OnceLock::new() })
+        Some(Self {
+            object,
+            file,
+            stamp,
+            is_program,
+            follows: AtomicBool::new(false),
+            for_writing: OnceLock::new(),
+        })
     }
 
     /// Whether nobody has changed the object since it was verified.
@@ -65,17 +75,27 @@ impl Content for Whole {
     }
 
     fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        let change = self.object.change();
+        if *change && !self.follows.load(Ordering::Acquire) {
+            // The object follows the changes of another file that had the same content.
+            return Err(Errno::STALE);
+        }
         let count = rustix::io::pread(&self.file, &mut *buffer, offset)?;
+        drop(change);
         if count >= WORTH_DROPPING {
             let _ = fadvise(&self.file, offset, std::num::NonZero::new(count as u64), Advice::DontNeed);
         }
         Ok(count)
     }
 
-    fn detach(&self) -> bool {
-        self.object.detach();
+    fn may_pass(&self) -> bool {
         // All opens of one file share this content, so another holder belongs to another file.
         Arc::strong_count(&self.object) == 1
+    }
+
+    fn detach(&self) {
+        self.follows.store(true, Ordering::Release);
+        self.object.detach();
     }
 
     fn write(&self, data: &[u8], offset: u64) {

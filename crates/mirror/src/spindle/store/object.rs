@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
@@ -28,6 +28,8 @@ pub struct Object {
     /// The lock is held while the content is verified, so that only one thread does that. The lock of the ledger may
     /// be taken under this lock, never the other way round.
     place: Mutex<Place>,
+    /// Whether the content follows a file that changes.
+    changes: RwLock<bool>,
 }
 
 /// The way to an object's file.
@@ -58,13 +60,13 @@ impl From<io::Error> for Fault {
 impl Object {
     /// The handle of an object that has its name.
     pub(super) fn named(shared: Arc<Shared>, digest: Digest, size: u64, number: u64) -> Self {
-        Self { shared, digest, size, number, place: Mutex::new(Place::Named) }
+        Self { shared, digest, size, number, place: Mutex::new(Place::Named), changes: RwLock::new(false) }
     }
 
     /// An object that cannot be found. Its bytes are counted already.
     pub(super) fn unnamed(shared: Arc<Shared>, digest: Digest, size: u64, file: Option<File>) -> Self {
         let place = Mutex::new(file.map_or(Place::Lost, Place::Unnamed));
-        Self { shared, digest, size, number: 0, place }
+        Self { shared, digest, size, number: 0, place, changes: RwLock::new(false) }
     }
 
     /// The SHA-256 digest of the content.
@@ -133,8 +135,14 @@ impl Object {
         if is_possible { Ok(FileMark::of(&stat)) } else { Err(Fault::Corrupt) }
     }
 
+    /// Whether the content follows a file that changes. It does not begin to as long as the result is held.
+    pub(in crate::spindle) fn change(&self) -> RwLockReadGuard<'_, bool> {
+        self.changes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes the object's name, so that it is not found any more. Its holders can still read it.
     pub(in crate::spindle) fn detach(&self) {
+        *self.changes.write().unwrap_or_else(PoisonError::into_inner) = true;
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(*place, Place::Named) {
             return;
