@@ -206,7 +206,7 @@ pub trait Service {
         Vec::new()
     }
 
-    /// Reports the figures of the whole run, unless there are none or the server does not return them in time. Called
+    /// Reports the figures of the whole run, if the server has some and returns them in time. Called
     /// in the supervisor, before the server ends.
     fn figures_of_run(&mut self, _figures: Vec<u8>) {}
 

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
 /// The attributes that are read for every file: the basic ones, the birth time and the mount.
-pub(super) const WANTED: StatxFlags =
+pub(crate) const WANTED: StatxFlags =
     StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
 
 /// The identity of a file. The mount is part of it: a directory that is mounted in two places must be two

@@ -48,6 +48,7 @@ mod wire;
 mod workers;
 
 pub(crate) use access_rule::has_further_rules;
+pub(crate) use attribute::WANTED as WANTED_ATTRIBUTES;
 pub use cache::{
     Ahead, Cache, CacheEvent, CachedFile, Coherence, Content, Found, KeptFact, Listed, Listing, Question,
     Recalled, RecalledAttribute,

@@ -71,7 +71,7 @@ pub(in crate::mirror) struct FactsState {
     directory: Option<Box<DirectoryFacts>>,
 }
 
-/// What a caller was allowed to do.
+/// A decision about a caller's access.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::mirror) struct Grant {
     pub user: u32,
@@ -157,7 +157,7 @@ impl Facts {
         state.changed = Some(Instant::now());
         (state.known, state.target, state.attribute_names, state.may_write) = (None, None, None, None);
         state.grants = Vec::new();
-        // What an earlier run has kept is about the file before the change.
+        // The facts of an earlier run describe the file before the change.
         state.is_recalled = true;
         drop(state);
         drop((listing, known));

@@ -60,7 +60,7 @@ impl Notifier {
             state.has_thread = started.is_ok();
             if !state.has_thread {
                 drop(state);
-                // Without a thread, a request that holds the lock waits for itself no longer than the kernel's own limit.
+                // The kernel then uses these names until their time is over.
                 return;
             }
         }

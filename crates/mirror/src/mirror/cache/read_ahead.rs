@@ -93,7 +93,7 @@ struct Walk<'a> {
     links: usize,
 }
 
-/// Where a path leads.
+/// The result of a walk along a path.
 enum Step {
     Node(Arc<Node>),
     Missing,

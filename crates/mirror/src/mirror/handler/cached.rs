@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(3_600);
 /// The minor version of the protocol from which names can be expired one by one (`FUSE_EXPIRE_ONLY`).
 const CAN_EXPIRE: u32 = 38;
 
-/// Answers `FUSE_LOOKUP`. Returns the node, or `None` if the kernel keeps that there is none.
+/// Answers `FUSE_LOOKUP`. Returns the node, or `None` if the name does not exist and the kernel caches this.
 pub(super) fn lookup(
     volume: &Volume,
     cached: &CachedVolume,

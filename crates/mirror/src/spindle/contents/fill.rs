@@ -5,10 +5,10 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Advice, AtFlags, Statx, StatxFlags, fadvise, statx};
+use rustix::fs::{Advice, AtFlags, Statx, fadvise, statx};
 
 use super::{Contents, open, reason};
-use crate::mirror::{CachedFile, Moment, Stamp};
+use crate::mirror::{CachedFile, Moment, Stamp, WANTED_ATTRIBUTES};
 use crate::spindle::figures::{Count, Counters};
 use crate::spindle::store::{NewObject, Object, Store};
 
@@ -21,9 +21,6 @@ const SETTLED: Duration = Duration::from_millis(20);
 
 /// The bytes that are read at once.
 const PIECE: usize = 1 << 20;
-
-/// The attributes that are requested: those of the mirror's nodes.
-const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
 
 /// The result of a fill.
 pub(super) enum Filled {
@@ -93,7 +90,7 @@ fn finish(contents: &Contents, new: NewObject, stat: Statx) -> Filled {
     }
 }
 
-/// Where a copy failed.
+/// The side on which a copy failed.
 enum CopyError {
     Original,
     Store,
@@ -124,5 +121,5 @@ fn copy(file: &File, mut new: NewObject, size: u64, counters: &Counters) -> Resu
 /// Asks the share for the attributes of an open file.
 pub(super) fn attributes(file: &File) -> Result<Statx, rustix::io::Errno> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
-    statx(file, c"", flags, WANTED)
+    statx(file, c"", flags, WANTED_ATTRIBUTES)
 }

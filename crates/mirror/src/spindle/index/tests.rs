@@ -1,4 +1,4 @@
-//! What an index keeps, and the files that it does not trust.
+//! The facts that an index keeps, and the files that it rejects.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
